@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Hash names a change within a record: SHA-256 over the chunk's type, length
@@ -78,6 +81,46 @@ type Key struct {
 
 // String returns "collection/id".
 func (k Key) String() string { return k.Collection + "/" + k.ID }
+
+// Bounds of a key, in bytes.
+const (
+	MaxCollectionLen = 128
+	MaxIDLen         = 512
+)
+
+// Valid returns nil, or what is wrong with the key: both parts are valid UTF-8,
+// not empty, within their bounds, and free of slashes and control characters.
+func (k Key) Valid() error {
+	if err := validName(k.Collection, MaxCollectionLen); err != nil {
+		return fmt.Errorf("collection %q: %w", clip(k.Collection), err)
+	}
+	if err := validName(k.ID, MaxIDLen); err != nil {
+		return fmt.Errorf("id %q of collection %q: %w", clip(k.ID), k.Collection, err)
+	}
+	return nil
+}
+
+func validName(s string, limit int) error {
+	switch {
+	case s == "":
+		return errors.New("is empty")
+	case len(s) > limit:
+		return fmt.Errorf("has %d bytes, at most %d are allowed", len(s), limit)
+	case !utf8.ValidString(s):
+		return errors.New("is not valid UTF-8")
+	case strings.ContainsFunc(s, func(r rune) bool { return r == '/' || unicode.IsControl(r) }):
+		return errors.New("has a slash or a control character")
+	}
+	return nil
+}
+
+// clip shortens what an error quotes.
+func clip(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "..."
+	}
+	return s
+}
 
 // Compare orders keys by collection, then id.
 func (k Key) Compare(o Key) int {
