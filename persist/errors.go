@@ -1,0 +1,37 @@
+package persist
+
+import "errors"
+
+// Errors that callers tell apart with errors.Is. Those of Open are wrapped in
+// an *OpenError that names the path.
+var (
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("store is closed")
+	// ErrNested: Commit was called from inside a closure of Commit on the
+	// same store.
+	ErrNested = errors.New("commit inside a commit: use the Tx at hand")
+	// ErrCapped: a peer has parked as much as it may.
+	ErrCapped = errors.New("peer has too much parked")
+
+	// ErrNotOurs: the file is no godwit replica. It was not modified.
+	ErrNotOurs = errors.New("not a godwit replica")
+	// ErrNewerSchema: a newer godwit wrote the file. It was not modified.
+	ErrNewerSchema = errors.New("written by a newer version of godwit: upgrade this program")
+	// ErrReadOnly: the file cannot be written.
+	ErrReadOnly = errors.New("file is read-only")
+	// ErrNotFile: the path names a folder or a device.
+	ErrNotFile = errors.New("not a regular file")
+	// ErrNoFolder: the folder that should hold the file does not exist.
+	ErrNoFolder = errors.New("folder does not exist: create it first")
+)
+
+// OpenError says which file could not be opened, and why.
+type OpenError struct {
+	Path string
+	Err  error
+}
+
+func (e *OpenError) Error() string { return "open replica " + e.Path + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *OpenError) Unwrap() error { return e.Err }
