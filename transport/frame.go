@@ -1,0 +1,134 @@
+package transport
+
+import (
+	"fmt"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// Kind tells frames apart on the wire.
+type Kind uint8
+
+// Kinds of frames. Numbers are never used again for something else; 0 is none.
+const (
+	KindHello   Kind = 1
+	KindChanges Kind = 2
+	KindAck     Kind = 3
+	KindPing    Kind = 4
+	KindPong    Kind = 5
+	KindError   Kind = 6
+)
+
+// String returns the kind's name, for logs.
+func (k Kind) String() string {
+	names := [...]string{"", "hello", "changes", "ack", "ping", "pong", "error"}
+	if k == 0 || int(k) >= len(names) {
+		return fmt.Sprintf("kind %d", uint8(k))
+	}
+	return names[k]
+}
+
+// Frame is one message of the protocol: *Hello, *Changes, *Ack, *Ping, *Pong or
+// *Error.
+type Frame interface {
+	// Kind returns the frame's kind.
+	Kind() Kind
+	check() error
+}
+
+// Hello is the first frame of both sides.
+type Hello struct {
+	Protocol uint64         // the sender's ProtocolVersion
+	Space    string         // the space it means
+	Replica  crdt.ReplicaID // who it is
+	Epoch    uint64         // and in which life
+	Log      crdt.Cursor    // the end of its log
+	Read     crdt.Cursor    // how far it has durably read the receiver's log; zero when not known
+	Filter   crdt.Hash      // of the effective filter; zero for none
+	Requires []string       // capabilities the receiver must know, or say no
+}
+
+// Changes carries change sets in the order of the sender's log. A set that is
+// larger than a frame spans several with the same From: Part counts them from 0,
+// and all but the last say More.
+type Changes struct {
+	From    crdt.Cursor // where the receiver must stand for these to fit
+	Through crdt.Cursor // where it stands after the last of them
+	Sets    []Set
+	Part    uint64 // which part of a set that spans frames
+	More    bool   // the set goes on in the next frame
+	End     bool   // nothing more right now
+}
+
+// Set is a change set, or a part of one, in order; never empty.
+type Set struct {
+	Members []Member
+}
+
+// Member is one change and the record it belongs to. What is in it was not
+// checked yet.
+type Member struct {
+	Collection string
+	ID         string
+	Data       []byte // the change chunk; of a received frame, a part of one buffer that all members share
+}
+
+// Ack says how far the sender has durably read the receiver's log.
+type Ack struct {
+	Through    crdt.Cursor
+	Resend     bool        // the last Changes did not fit: send again from Through
+	Exceptions []Exception // what was received and not integrated
+}
+
+// State of a change that an ack excepts.
+type State uint8
+
+// States of excepted changes.
+const (
+	Parked  State = 1 // waits for a dependency
+	Refused State = 2 // is in quarantine
+)
+
+// Exception is a change that was received, and is neither integrated nor lost.
+type Exception struct {
+	Collection string
+	ID         string
+	Hash       crdt.Hash
+	State      State
+	Code       string
+	Detail     string
+}
+
+// Ping asks for a Pong with the same Nonce.
+type Ping struct{ Nonce uint64 }
+
+// Pong answers a Ping.
+type Pong struct{ Nonce uint64 }
+
+// Error tells the peer why the connection ends; nothing follows it. It is a Go
+// error too.
+type Error struct {
+	Code    string // one of the codes; unknown ones are to be taken as CodeInternal
+	Message string // for people
+}
+
+// Error returns the message and the code.
+func (f *Error) Error() string { return fmt.Sprintf("%s (%s)", f.Message, f.Code) }
+
+// Kind returns KindHello.
+func (*Hello) Kind() Kind { return KindHello }
+
+// Kind returns KindChanges.
+func (*Changes) Kind() Kind { return KindChanges }
+
+// Kind returns KindAck.
+func (*Ack) Kind() Kind { return KindAck }
+
+// Kind returns KindPing.
+func (*Ping) Kind() Kind { return KindPing }
+
+// Kind returns KindPong.
+func (*Pong) Kind() Kind { return KindPong }
+
+// Kind returns KindError.
+func (*Error) Kind() Kind { return KindError }
