@@ -22,7 +22,7 @@ func (b Backoff) Delay(attempt int, random func() float64) time.Duration {
 		top = 30 * time.Second
 	}
 	for ; attempt > 0 && ceiling < top; attempt-- {
-		ceiling *= 2
+		ceiling += min(ceiling, top-ceiling)
 	}
 	return time.Duration(random() * float64(min(ceiling, top)))
 }

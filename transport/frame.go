@@ -33,7 +33,8 @@ func (k Kind) String() string {
 type Frame interface {
 	// Kind returns the frame's kind.
 	Kind() Kind
-	check() error
+	check() error // of its bounds
+	wire() any    // its body as CBOR encodes it
 }
 
 // Hello is the first frame of both sides.
