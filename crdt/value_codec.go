@@ -25,30 +25,31 @@ func (r *opReader) value(meta uint64) Value {
 // readValue reads a scalar that b holds exactly. Strings share b's memory.
 func readValue(kind Kind, b []byte) (Value, bool) {
 	v := Value{kind: kind}
-	size := 0
 	switch kind {
 	case KindNull, KindFalse, KindTrue:
+		return v, len(b) == 0
 	case KindUint:
-		v.num, size = readUleb(b)
+		n, size := readUleb(b)
+		v.num = n
 		return v, size > 0 && size == len(b)
 	case KindInt, KindCounter, KindTime:
-		var n int64
-		n, size = readSleb(b)
+		n, size := readSleb(b)
 		v.num = uint64(n)
 		return v, size > 0 && size == len(b)
 	case KindFloat:
-		if size = 8; len(b) == 8 {
-			v.num = binary.LittleEndian.Uint64(b)
+		if len(b) != 8 {
+			return Value{}, false
 		}
+		v.num = binary.LittleEndian.Uint64(b)
+		return v, true
 	case KindString:
-		v.str, size = view(b), len(b)
+		v.str = view(b)
 		return v, utf8.Valid(b)
 	case KindBytes:
-		v.str, size = view(b), len(b)
-	default:
-		return Value{}, false
+		v.str = view(b)
+		return v, true
 	}
-	return v, size == len(b)
+	return Value{}, false
 }
 
 // valueSize returns the length of appendValue's output.
