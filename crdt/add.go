@@ -1,0 +1,108 @@
+package crdt
+
+// Add checks a change against the history and takes it in. It reports false for
+// one that is held already. What is refused leaves no trace; the error is
+//
+//   - *ParkError when a dependency is missing, or the change begins beyond the
+//     record's last operation plus 1: keep it and offer it again;
+//   - *ForkError when its actor has another change with that sequence number;
+//   - *InvalidError when it contradicts the history (the rules are in doc.go).
+func (h *History) Add(c *Change) (added bool, err error) {
+	if h.Has(c.hash) {
+		return false, nil
+	}
+	k := &h.admission
+	if err := k.admit(h, c); err != nil {
+		return false, err
+	}
+	n := h.enter(c, k.past)
+	ids := k.ids
+	for i := range c.ops {
+		o := &c.ops[i]
+		obj := h.root
+		if ids[0].ctr != 0 {
+			obj = h.objects[ids[0]]
+		}
+		id := opID{ctr: uint32(c.startOp) + uint32(i), node: n}
+		h.apply(obj, o, id, ids[1], ids[2:2+len(o.Pred)])
+		ids = ids[2+len(o.Pred):]
+	}
+	h.seal(n, k.deps)
+	k.release()
+	return true, nil
+}
+
+// release drops what a large change has left in the scratch space.
+func (k *admission) release() {
+	k.c, k.made, k.marks, k.past = nil, nil, nil, past{}
+	if cap(k.ids) > 1<<12 {
+		k.ids = nil
+	}
+}
+
+// apply takes in a checked operation: preds are no longer visible (a counter
+// stays when it is incremented), and what it sets or makes is.
+func (h *History) apply(obj *object, o *Op, id, elem opID, preds []opID) {
+	if makes(o.Action) {
+		h.makeObject(obj, o, id)
+	}
+	switch {
+	case o.InMap:
+		s := obj.fields.put(o.Key)
+		before := s.empty()
+		h.change(s, o, id, preds)
+		obj.visible += int(b2u(before)) - int(b2u(s.empty()))
+	case o.Insert:
+		e := element{id: id}
+		if o.Action != Mark {
+			e.slot.first = id
+		}
+		obj.seq.insert(elem, e)
+		h.size += 64
+	default:
+		leaf, i := obj.seq.locate(elem)
+		s := &leaf.elems[i].slot
+		before := obj.seq.widthOf(s)
+		h.change(s, o, id, preds)
+		obj.seq.widen(leaf, obj.seq.widthOf(s)-before)
+	}
+}
+
+// change applies an operation to its slot.
+func (h *History) change(s *slot, o *Op, id opID, preds []opID) {
+	for _, p := range preds {
+		if o.Action == Increment && h.isCounter(p) {
+			h.increase(p, o.Value.Int())
+			continue
+		}
+		s.remove(h, p)
+	}
+	if o.Action == Set || makes(o.Action) {
+		s.add(h, id)
+	}
+}
+
+func (h *History) isCounter(id opID) bool {
+	o := h.op(id)
+	return o.Action == Set && o.Value.kind == KindCounter
+}
+
+func (h *History) increase(id opID, by int64) {
+	if h.sums == nil {
+		h.sums = make(map[opID]int64)
+	}
+	h.sums[id] += by
+	h.size += 8
+}
+
+func (h *History) makeObject(parent *object, o *Op, id opID) {
+	obj := &object{id: id, kind: o.Action, depth: parent.depth + 1}
+	if o.Action != MakeMap {
+		obj.seq = newSequence(h, o.Action == MakeText)
+	}
+	if h.objects == nil {
+		h.objects = make(map[opID]*object)
+	}
+	h.objects[id] = obj
+	h.size += 240
+}

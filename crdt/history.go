@@ -1,0 +1,265 @@
+package crdt
+
+import (
+	"iter"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// opID names an operation in memory: its counter and the index of its change in
+// History.nodes, from which its author follows. The zero opID is the root
+// object, the head of a sequence, or none.
+type opID struct {
+	ctr  uint32
+	node uint32
+}
+
+// node is a held change.
+type node struct {
+	c       *Change
+	past    pastClock // of its dependencies' authors; its own author's entry is implied by seq
+	actor   uint32    // index into History.actors
+	pastMax uint32    // greatest op counter in its past, itself included
+	head    uint32    // 1 + its index in History.heads, 0 if others depend on it
+}
+
+// actorLog lists an actor's changes: where its sequence numbers and its
+// operations are found.
+type actorLog struct {
+	id    ActorID
+	spans []span // by sequence number, from 1
+}
+
+type span struct{ start, node uint32 }
+
+// History holds all operations of one record: every change that was added, what
+// they make of the record, and all candidates where they disagree. It is not
+// safe for concurrent use.
+type History struct {
+	nodes    []node
+	byHash   map[Hash]uint32
+	actors   []actorLog
+	actorIdx map[ActorID]uint32
+	heads    []uint32
+	maxOp    uint32
+
+	root    *object
+	objects map[opID]*object // all but the root
+	sums    map[opID]int64   // of counters: what increments have added
+	multi   int              // slots with two or more visible operations
+	size    int
+
+	admission admission // scratch of Add
+}
+
+// NewHistory returns the history of a record that nothing was written to.
+func NewHistory() *History {
+	h := &History{size: 512}
+	h.root = &object{kind: MakeMap}
+	return h
+}
+
+// Len returns the number of changes.
+func (h *History) Len() int { return len(h.nodes) }
+
+// Has reports whether the change with this hash is held.
+func (h *History) Has(hash Hash) bool {
+	_, ok := h.byHash[hash]
+	return ok
+}
+
+// MaxOp returns the greatest operation counter, 0 without any.
+func (h *History) MaxOp() uint64 { return uint64(h.maxOp) }
+
+// Size returns roughly how many bytes of memory the history takes. It is kept
+// up to date and costs nothing to ask.
+func (h *History) Size() int { return h.size }
+
+// Exists reports whether any field is visible: a record without fields is none.
+func (h *History) Exists() bool { return h.root.visible > 0 }
+
+// Changes iterates over the changes in the order they were added, which is one
+// that Add takes again.
+func (h *History) Changes() iter.Seq[*Change] {
+	return func(yield func(*Change) bool) {
+		for i := range h.nodes {
+			if !yield(h.nodes[i].c) {
+				return
+			}
+		}
+	}
+}
+
+// Change returns the change with this hash, nil if it is not held.
+func (h *History) Change(hash Hash) *Change {
+	if n, ok := h.byHash[hash]; ok {
+		return h.nodes[n].c
+	}
+	return nil
+}
+
+// Heads returns a fresh copy of the heads.
+func (h *History) Heads() Heads {
+	heads := make(Heads, len(h.heads))
+	for i, n := range h.heads {
+		heads[i] = h.nodes[n].c.hash
+	}
+	if len(heads) > 1 {
+		slices.SortFunc(heads, Hash.Compare)
+	}
+	return heads
+}
+
+// Clock returns a fresh copy of the clock.
+func (h *History) Clock() Clock {
+	c := make(Clock, len(h.actors))
+	for i := range h.actors {
+		c[h.actors[i].id] = uint64(len(h.actors[i].spans))
+	}
+	return c
+}
+
+// Seq returns the highest sequence number held of an actor, 0 for none.
+func (h *History) Seq(actor ActorID) uint64 {
+	if a, ok := h.actorIdx[actor]; ok {
+		return uint64(len(h.actors[a].spans))
+	}
+	return 0
+}
+
+// op returns an operation that exists.
+func (h *History) op(id opID) *Op {
+	c := h.nodes[id.node].c
+	return &c.ops[id.ctr-uint32(c.startOp)]
+}
+
+// less orders operation IDs: by counter, then by actor bytes.
+func (h *History) less(a, b opID) bool {
+	if a.ctr != b.ctr {
+		return a.ctr < b.ctr
+	}
+	if a.node == b.node {
+		return false
+	}
+	return strings.Compare(string(h.author(a)), string(h.author(b))) < 0
+}
+
+func (h *History) author(id opID) ActorID { return h.actors[h.nodes[id.node].actor].id }
+
+// publicID turns an ID into the form that means the same everywhere.
+func (h *History) publicID(id opID) OpID {
+	return OpID{Counter: uint64(id.ctr), Actor: h.author(id)}
+}
+
+// find returns the operation with a counter and an author; ok is false if none
+// is held.
+func (h *History) find(actor, ctr uint32) (id opID, ok bool) {
+	spans := h.actors[actor].spans
+	i := len(spans) - 1
+	if i >= 0 && spans[i].start > ctr {
+		i = sort.Search(i, func(k int) bool { return spans[k].start > ctr }) - 1
+	}
+	if i < 0 {
+		return opID{}, false
+	}
+	n := spans[i].node
+	if int(ctr-spans[i].start) >= len(h.nodes[n].c.ops) {
+		return opID{}, false
+	}
+	return opID{ctr: ctr, node: n}, true
+}
+
+// actorIndex returns the index of an actor, adding it if it is new.
+func (h *History) actorIndex(id ActorID) uint32 {
+	if i, ok := h.actorIdx[id]; ok {
+		return i
+	}
+	if h.actorIdx == nil {
+		h.actorIdx = make(map[ActorID]uint32)
+	}
+	i := uint32(len(h.actors))
+	h.actorIdx[id] = i
+	h.actors = append(h.actors, actorLog{id: id})
+	h.size += 2*len(id) + 120
+	return i
+}
+
+// enter makes c the newest node; its operations are to be applied by the caller.
+func (h *History) enter(c *Change, p past) uint32 {
+	n := uint32(len(h.nodes))
+	a := h.actorIndex(c.actors[0])
+	h.nodes = append(h.nodes, node{c: c, past: p.clock, actor: a, pastMax: p.maxOp})
+	h.size += p.size
+	log := &h.actors[a]
+	log.spans = append(log.spans, span{start: uint32(c.startOp), node: n})
+	return n
+}
+
+// seal names a node that was entered, and makes it a head instead of its
+// dependencies.
+func (h *History) seal(n uint32, deps []uint32) {
+	c := h.nodes[n].c
+	if h.byHash == nil {
+		h.byHash = make(map[Hash]uint32)
+	}
+	h.byHash[c.hash] = n
+	for _, d := range deps {
+		h.unhead(d)
+	}
+	h.heads = append(h.heads, n)
+	h.nodes[n].head = uint32(len(h.heads))
+	h.nodes[n].pastMax = max(h.nodes[n].pastMax, uint32(c.MaxOp()))
+	h.maxOp = max(h.maxOp, uint32(c.MaxOp()))
+	h.size += changeSize(c)
+}
+
+func (h *History) unhead(d uint32) {
+	at := h.nodes[d].head
+	if at == 0 {
+		return
+	}
+	last := len(h.heads) - 1
+	moved := h.heads[last]
+	h.heads[at-1] = moved
+	h.nodes[moved].head = at
+	h.nodes[d].head = 0
+	h.heads = h.heads[:last]
+}
+
+// changeSize estimates the memory of a change and of its entries in the tables.
+func changeSize(c *Change) int {
+	const perChange, perOp = 200 + 48 + 8 + 56, 112
+	size := perChange + len(c.raw) + perOp*len(c.ops) + 32*len(c.deps) + 16*len(c.actors)
+	for i := range c.ops {
+		size += 8 * len(c.ops[i].Pred)
+	}
+	return size
+}
+
+// past is what a change builds on, as its dependencies tell.
+type past struct {
+	clock pastClock
+	size  int    // bytes that the clock does not share with others
+	maxOp uint32 // the greatest op counter
+}
+
+// pastOf merges the pasts of a change's dependencies. actor is its author.
+func (h *History) pastOf(deps []uint32, actor uint32) (p past) {
+	b := clockBuilder{}
+	for i, d := range deps {
+		n := &h.nodes[d]
+		p.maxOp = max(p.maxOp, n.pastMax)
+		clock := n.past
+		if n.actor != actor || len(deps) > 1 {
+			clock = b.with(clock, n.actor, uint32(n.c.seq))
+		}
+		if i == 0 {
+			p.clock = clock
+		} else {
+			p.clock = b.merge(p.clock, clock)
+		}
+	}
+	p.size = b.bytes
+	return p
+}
