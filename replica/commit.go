@@ -1,0 +1,243 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+	"github.com/godwitdb/godwit/transport"
+)
+
+// commit is the one way into the file, for local and remote changes alike. fn
+// runs in an immediate transaction on the store's writer goroutine; what it
+// staged in the batch is written when it returns nil. Memory that it changed
+// is forgotten if the transaction does not commit.
+func (r *Replica) commit(ctx context.Context, source int64, fn func(*batch) error) error {
+	err := r.store.Commit(ctx, func(tx *persist.Tx) error {
+		if tx.Foreign() {
+			r.w.reset()
+		}
+		b := &batch{w: &r.w, tx: tx, source: source, touched: map[crdt.Key]*entry{}}
+		tx.OnRollback(b.forget)
+		if err := fn(b); err != nil {
+			return err
+		}
+		return b.flush()
+	})
+	return translate(err)
+}
+
+// writer is what the writer goroutine remembers between transactions. It is a
+// cache: the file is the truth, and reset is always allowed.
+type writer struct {
+	r      *Replica
+	cache  *cache
+	views  map[string]view // by collection
+	parked int             // sets that wait in the file; -1: not counted yet
+	packer *transport.Codec
+}
+
+// codec encodes the sets that are parked.
+func (w *writer) codec() *transport.Codec {
+	if w.packer == nil {
+		w.packer = transport.NewCodec()
+	}
+	return w.packer
+}
+
+// view is a collection's compiled policy.
+type view struct {
+	*crdt.View
+	version int64
+}
+
+func (w *writer) init(r *Replica) {
+	w.r = r
+	w.cache = newCache(r.opts.CacheBytes)
+	w.reset()
+}
+
+// reset forgets everything, because another process wrote to the file.
+func (w *writer) reset() {
+	w.cache.clear()
+	w.views = map[string]view{}
+	w.parked = -1
+}
+
+// view returns the policy that the collection's stored values follow.
+func (w *writer) view(rd *persist.Reader, collection string) (view, error) {
+	if v, ok := w.views[collection]; ok {
+		return v, nil
+	}
+	v, err := w.r.loadView(rd, collection)
+	if err == nil {
+		w.views[collection] = v
+	}
+	return v, err
+}
+
+// batch is what one closure stages in a transaction.
+type batch struct {
+	w       *writer
+	tx      *persist.Tx
+	source  int64 // the peer the changes came from, 0 for this replica
+	touched map[crdt.Key]*entry
+	order   []*entry // of touched, as first touched
+	rows    []row    // to be appended to the log
+}
+
+// row is a change to be logged.
+type row struct {
+	entry  *entry
+	change *crdt.Change
+	set    crdt.SetID
+	source int64
+	lsn    crdt.LSN // set by flush
+}
+
+// entry returns the record's state, loading it if it is not in memory. A record
+// that does not exist has an empty history.
+func (b *batch) entry(k crdt.Key) (*entry, error) {
+	if e := b.touched[k]; e != nil {
+		return e, nil
+	}
+	e := b.w.cache.get(k)
+	if e == nil {
+		e = &entry{row: persist.Record{Key: k}}
+		stored, err := b.tx.Record(k)
+		if err != nil {
+			return nil, err
+		}
+		if stored != nil {
+			e.row = *stored
+		}
+		if err := b.load(e); err != nil {
+			return nil, err
+		}
+		b.w.cache.put(e)
+	}
+	b.touched[k] = e
+	b.order = append(b.order, e)
+	return e, nil
+}
+
+// load makes the entry's history from the file and from what the batch added.
+func (b *batch) load(e *entry) (err error) {
+	e.hist, err = loadHistory(&b.tx.Reader, &e.row)
+	if err != nil {
+		return err
+	}
+	for _, c := range e.pending {
+		if _, err := e.hist.Add(c); err != nil {
+			return fmt.Errorf("reload %s: %w", e.row.Key, err)
+		}
+	}
+	return nil
+}
+
+// log stages changes that the entries' histories hold already.
+func (b *batch) log(set crdt.SetID, e *entry, c *crdt.Change) {
+	e.pending = append(e.pending, c)
+	b.rows = append(b.rows, row{entry: e, change: c, set: set, source: b.source})
+}
+
+// flush writes what was staged: first the records, which gives new ones their
+// number, then the log.
+func (b *batch) flush() error {
+	if len(b.rows) == 0 {
+		return nil
+	}
+	head := b.tx.Head().LSN
+	for i := range b.rows {
+		b.rows[i].lsn = head + crdt.LSN(i) + 1
+		b.rows[i].entry.row.LSN = b.rows[i].lsn
+	}
+	for _, e := range b.order {
+		if len(e.pending) == 0 {
+			continue
+		}
+		if err := b.flushRecord(e); err != nil {
+			return err
+		}
+	}
+	for _, row := range b.rows {
+		err := b.tx.Append(&persist.LogRow{
+			Set: row.set, RID: row.entry.row.RID, Key: row.entry.row.Key, Hash: row.change.Hash(),
+			Data: row.change.Raw(), Source: row.source, Time: row.change.Time(),
+		})
+		if err != nil {
+			return fmt.Errorf("append change %s of %s: %w", row.change.Hash(), row.entry.row.Key, err)
+		}
+	}
+	return nil
+}
+
+func (b *batch) flushRecord(e *entry) error {
+	v, err := b.w.view(&b.tx.Reader, e.row.Key.Collection)
+	if err != nil {
+		return err
+	}
+	for _, c := range e.pending {
+		if e.row.Created == 0 {
+			e.row.Created = c.Time()
+		}
+		e.row.Updated = max(e.row.Updated, c.Time())
+	}
+	e.pending = e.pending[:0]
+	if err := fillRow(&e.row, e.hist, v); err != nil {
+		return err
+	}
+	b.w.cache.resize(e)
+	if err := b.tx.PutRecord(&e.row); err != nil {
+		return fmt.Errorf("put record %s: %w", e.row.Key, err)
+	}
+	return nil
+}
+
+// fillRow computes what the file keeps of a record from its history.
+func fillRow(row *persist.Record, h *crdt.History, v view) (err error) {
+	row.Heads, row.Clock, row.MaxOp = h.Heads(), h.Clock(), h.MaxOp()
+	row.PolicyVersion = v.version
+	row.Conflicts = h.ConflictCount(v.View)
+	row.Deleted = !h.Exists()
+	row.JSON = nil
+	if !row.Deleted {
+		if row.JSON, err = h.AppendJSON(nil, v.View); err != nil {
+			return fmt.Errorf("view of %s: %w", row.Key, err)
+		}
+	}
+	return nil
+}
+
+// forget drops from memory what a transaction touched that did not commit.
+func (b *batch) forget() {
+	for _, e := range b.order {
+		b.w.cache.remove(e.row.Key)
+	}
+	b.w.parked = -1
+}
+
+// loadHistory reads a record's changes. What the file holds was validated when
+// it came in; an error here means damage.
+func loadHistory(rd *persist.Reader, rec *persist.Record) (*crdt.History, error) {
+	h := crdt.NewHistory()
+	if rec.RID == 0 {
+		return h, nil
+	}
+	n := 0
+	for raw, err := range rd.Changes(rec.RID) {
+		if err != nil {
+			return nil, fmt.Errorf("read changes of %s: %w", rec.Key, err)
+		}
+		n++
+		c, err := crdt.ParseChange(raw)
+		if err == nil {
+			_, err = h.Add(c)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("stored change %d of %s is damaged, run doctor: %w", n, rec.Key, err)
+		}
+	}
+	return h, nil
+}

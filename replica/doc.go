@@ -1,0 +1,64 @@
+// Package replica is what an application embeds: a replica is one SQLite file of
+// records, each an Automerge document. It is read and written locally, always,
+// and exchanges change sets with other replicas whenever a path to them exists.
+//
+//	r, err := replica.Open(ctx, "notes.db", nil)
+//	err = r.Update(ctx, func(tx *replica.Tx) error {
+//		return tx.Put(crdt.Key{Collection: "notes", ID: "1"}, map[string]any{"title": "Tides"})
+//	})
+//	counts, err := r.Sync(ctx, link)
+//
+// It is not a database server, and not a carrier: links come from
+// transport/httplink and its siblings.
+//
+// # One path
+//
+// Local and remote changes go through commit, in commit.go, and nowhere else. A
+// batch stages what a closure or a peer's frame wants; flush writes it in one
+// transaction: log rows, record rows with heads, clock and the view's JSON, the
+// peer's cursor. Histories in memory are a cache of the writer goroutine. A
+// change is applied to them at once; if the transaction does not commit, the
+// histories it touched are forgotten and loaded again when next needed. That is
+// the whole of rolling back.
+//
+// Readers never see those histories: they read what is committed, from the
+// file, so nothing is shown that is not durable.
+//
+// When another process has committed in between, the whole cache is forgotten.
+// Two processes that write in turns pay for it with a reload of the record,
+// about the cost of a cold write; nobody else pays anything.
+//
+// # Wake-ups
+//
+// The tailer (tail.go) reads each commit once and wakes watchers and sessions;
+// it keeps the last few MiB of the log for them. It runs only while somebody
+// listens.
+//
+// # Sessions
+//
+// The protocol stands in session.go. Both sides run the same code. Positions
+// are cursors: a frame fits when its From is where the receiver stands, so
+// lost, repeated and reordered frames need no numbers of their own: what lies
+// behind is dropped, what lies ahead asks for a resend from the last
+// acknowledged position. The receiver's cursor is written in the transaction of
+// the data it counts.
+//
+// A set that the peer sent is not sent back: within a session that is known by
+// log position; from earlier sessions only as long as the peer's log still
+// contains our cursor, because a peer restored from an old backup may have lost
+// what it once sent.
+//
+// # Refusals
+//
+// A set is applied whole or not at all. If one of its changes misses a
+// dependency the set is parked; if one is not valid the change goes into
+// quarantine with the reason and its set is not applied. Both are told to the
+// sender in the ack, and neither stops the session.
+//
+// # A record without fields
+//
+// Automerge documents cannot be deleted. Deleting a record deletes all its
+// root fields, and a record without a visible root field is no record. So a
+// field that was edited while another replica deleted the record survives the
+// merge, which is what every Automerge shows.
+package replica

@@ -1,0 +1,53 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// Sentinels.
+var (
+	// ErrNotFound: there is no such record, or it was deleted.
+	ErrNotFound = errors.New("no such record")
+	// ErrClosed: the replica was closed.
+	ErrClosed = errors.New("the replica is closed")
+	// ErrTooLarge: the change set exceeds MaxSetChanges or MaxSetBytes; split it
+	// over several Updates.
+	ErrTooLarge = errors.New("the change set is too large")
+	// ErrNested: Update was called inside another Update of the same replica.
+	ErrNested = errors.New("update inside an update: use the transaction that the outer one was given")
+	// ErrReserved: collections that begin with "_" are godwit's own.
+	ErrReserved = errors.New("collections that begin with an underscore are reserved")
+)
+
+// Error says which operation failed on which record or with which peer.
+type Error struct {
+	Op     string   // what was being done: "put", "sync"
+	Record crdt.Key // zero if no single record is concerned
+	Peer   string   // "" if no peer is concerned
+	Err    error
+}
+
+// Error reads "put notes/1: cause".
+func (e *Error) Error() string {
+	s := e.Op
+	if e.Record != (crdt.Key{}) {
+		s += " " + e.Record.String()
+	}
+	if e.Peer != "" {
+		s += " with " + e.Peer
+	}
+	return fmt.Sprintf("%s: %v", s, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func recordError(op string, k crdt.Key, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Op: op, Record: k, Err: err}
+}

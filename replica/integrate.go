@@ -1,0 +1,261 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+	"github.com/godwitdb/godwit/transport"
+)
+
+// Codes of refusals, beside those of crdt.InvalidError.
+const (
+	codeKey    = "key"    // not a valid record key
+	codeForged = "forged" // claims this replica's own, current actor
+	codeForked = "forked" // another change has this actor and sequence number
+	codeParked = "parked" // waits for a dependency
+	codeFull   = "full"   // too much waits already
+)
+
+// integrate commits what a peer sent: the sets that fit, a note of those that
+// do not, and how far its log was read, all in one transaction.
+func (r *Replica) integrate(ctx context.Context, s *session, all []*delivery, through crdt.Cursor) ([]transport.Exception, error) {
+	var exceptions []transport.Exception
+	if len(all) == 1 && len(all[0].sets) == 0 && through == s.row().Read {
+		return nil, nil
+	}
+	err := r.commit(ctx, s.peerID, func(b *batch) error {
+		exceptions = nil
+		for _, d := range all {
+			for i := range d.sets {
+				if err := b.take(&d.sets[i], &exceptions); err != nil {
+					return err
+				}
+			}
+		}
+		p := s.row()
+		p.Read = through
+		if err := b.tx.PutPeer(&p); err != nil {
+			return err
+		}
+		b.tx.OnCommit(func() { s.own(b.rows) })
+		return nil
+	})
+	return exceptions, err
+}
+
+// own remembers which rows of the log came from this session, so that they are
+// not sent back.
+func (s *session) own(rows []row) {
+	if len(rows) == 0 {
+		return
+	}
+	to := rows[len(rows)-1].lsn
+	from := rows[0].lsn
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.mine); n > 0 && s.mine[n-1].to+1 == from {
+		s.mine[n-1].to = to
+		return
+	}
+	s.mine = append(s.mine, span{from, to})
+}
+
+// take integrates a set, parks it, or puts it into quarantine.
+func (b *batch) take(in *inbound, exceptions *[]transport.Exception) error {
+	ref, waits, added, err := b.try(in)
+	if err != nil {
+		return err
+	}
+	switch {
+	case ref == nil:
+		if added {
+			return b.unpark(in.members, exceptions)
+		}
+		return nil
+	case waits:
+		err := b.park(in, ref)
+		if !errors.Is(err, persist.ErrCapped) {
+			*exceptions = append(*exceptions, in.exception(ref, transport.Parked))
+			return err
+		}
+		ref.code, ref.detail = codeFull, "too many changes of this peer wait for dependencies: "+ref.detail
+	}
+	*exceptions = append(*exceptions, in.exception(ref, transport.Refused))
+	return b.quarantine(in, ref)
+}
+
+// try adds the set's changes to their histories, all or none. waits says that a
+// refused set may fit later.
+func (b *batch) try(in *inbound) (ref *refusal, waits, added bool, err error) {
+	if in.refusal != nil {
+		return in.refusal, false, false, nil
+	}
+	var fresh []crdt.Member
+	for i, m := range in.members {
+		e, err := b.entry(m.Key)
+		if err != nil {
+			return nil, false, false, err
+		}
+		isNew, err := b.add(e, m.Change)
+		if err != nil {
+			var park *crdt.ParkError
+			if err := b.undo(fresh); err != nil {
+				return nil, false, false, err
+			}
+			return refusalOf(i, err), errors.As(err, &park), false, nil
+		}
+		if isNew {
+			fresh = append(fresh, m)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil, false, false, nil
+	}
+	set := crdt.SetIDOf(in.members)
+	for _, m := range fresh {
+		b.log(set, b.touched[m.Key], m.Change)
+		b.w.r.hlc.Observe(m.Change.Time())
+	}
+	return nil, false, true, nil
+}
+
+// add checks what only a replica knows, then lets the history check the rest.
+func (b *batch) add(e *entry, c *crdt.Change) (bool, error) {
+	if a := b.w.r.actor.Load(); a != nil && c.Actor() == *a && !e.hist.Has(c.Hash()) {
+		return false, errForged
+	}
+	return e.hist.Add(c)
+}
+
+var errForged = errors.New("the change claims to be written by this replica, which did not write it")
+
+// undo takes changes out of memory again that were added and not logged.
+func (b *batch) undo(fresh []crdt.Member) error {
+	for _, m := range fresh {
+		e := b.touched[m.Key]
+		if err := b.load(e); err != nil {
+			return fmt.Errorf("undo: %w", err)
+		}
+	}
+	return nil
+}
+
+// park keeps a set until what it waits for is here.
+func (b *batch) park(in *inbound, ref *refusal) error {
+	data, err := b.w.codec().Encode(&transport.Changes{Sets: []transport.Set{in.wire}})
+	if err != nil {
+		return fmt.Errorf("encode a set to be parked: %w", err)
+	}
+	keys := map[crdt.Key]bool{}
+	p := &persist.ParkedSet{Peer: b.source, Set: crdt.SetIDOf(in.members), Data: data, Reason: ref.detail, Time: b.w.r.opts.Now().UnixMilli()}
+	for _, m := range in.members {
+		if !keys[m.Key] {
+			keys[m.Key] = true
+			p.Waits = append(p.Waits, m.Key)
+		}
+	}
+	b.w.parked = -1
+	return b.tx.Park(p)
+}
+
+// unpark tries again what waits for one of the records just changed.
+func (b *batch) unpark(changed []crdt.Member, exceptions *[]transport.Exception) error {
+	if b.w.parked < 0 {
+		n, err := b.tx.ParkedCount()
+		if err != nil {
+			return err
+		}
+		b.w.parked = n
+	}
+	for i := 0; i < len(changed) && b.w.parked != 0; i++ {
+		for p, err := range b.tx.ParkedOn(changed[i].Key) {
+			if err != nil {
+				return err
+			}
+			members, err := b.retry(p, exceptions)
+			if err != nil {
+				return err
+			}
+			changed = append(changed, members...)
+		}
+	}
+	return nil
+}
+
+// retry integrates a parked set if it fits now, and returns its members then.
+func (b *batch) retry(p *persist.ParkedSet, exceptions *[]transport.Exception) ([]crdt.Member, error) {
+	f, err := b.w.codec().Decode(p.Data)
+	changes, ok := f.(*transport.Changes)
+	if err != nil || !ok || len(changes.Sets) != 1 {
+		return nil, fmt.Errorf("parked set %d is damaged, run doctor: %v", p.ID, err)
+	}
+	in := parseSet(changes.Sets[0])
+	source := b.source
+	b.source = p.Peer
+	ref, waits, added, err := b.try(&in)
+	b.source = source
+	if err != nil || waits {
+		return nil, err
+	}
+	b.w.parked = -1
+	if err := b.tx.Unpark(p.ID); err != nil {
+		return nil, err
+	}
+	if ref != nil {
+		*exceptions = append(*exceptions, in.exception(ref, transport.Refused))
+		return nil, b.quarantine(&in, ref)
+	}
+	if !added {
+		return nil, nil
+	}
+	return in.members, nil
+}
+
+// quarantine keeps the change at fault, with the reason.
+func (b *batch) quarantine(in *inbound, ref *refusal) error {
+	m := in.wire.Members[ref.member]
+	q := &persist.Quarantined{
+		Peer: b.source, Key: crdt.Key{Collection: m.Collection, ID: m.ID}, Hash: in.hash(ref.member),
+		Code: ref.code, Detail: ref.detail, Data: m.Data, Time: b.w.r.opts.Now().UnixMilli(),
+	}
+	b.w.r.opts.Logger.Warn("refuse a change", logRecord, q.Key.String(), logError, ref.code+": "+ref.detail)
+	return b.tx.Quarantine(q)
+}
+
+func (in *inbound) exception(ref *refusal, state transport.State) transport.Exception {
+	m := in.wire.Members[ref.member]
+	return transport.Exception{
+		Collection: m.Collection, ID: m.ID, Hash: in.hash(ref.member),
+		State: state, Code: ref.code, Detail: ref.detail,
+	}
+}
+
+// hash returns the hash of a member, zero if it could not be parsed.
+func (in *inbound) hash(member int) (h crdt.Hash) {
+	if c := in.members[member].Change; c != nil {
+		h = c.Hash()
+	}
+	return h
+}
+
+// refusalOf turns an error of crdt into a refusal.
+func refusalOf(member int, err error) *refusal {
+	var invalid *crdt.InvalidError
+	var fork *crdt.ForkError
+	var park *crdt.ParkError
+	code := "invalid"
+	switch {
+	case errors.As(err, &invalid):
+		code = invalid.Code
+	case errors.As(err, &fork):
+		code = codeForked
+	case errors.As(err, &park):
+		code = codeParked
+	case errors.Is(err, errForged):
+		code = codeForged
+	}
+	return &refusal{member, code, err.Error()}
+}

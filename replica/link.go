@@ -1,0 +1,193 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/godwitdb/godwit/transport"
+)
+
+// Accept speaks with a peer that has dialled, until one side ends the session
+// or ctx does. It closes conn. A server is handed this function.
+func (r *Replica) Accept(ctx context.Context, conn transport.Conn) error {
+	_, err := r.run(ctx, conn, false)
+	if errors.Is(err, transport.ErrClosed) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Sync dials once, exchanges change sets until both sides have everything the
+// other had, and hangs up. Changes that either side refused or parked make it
+// return an *IncompleteError; the rest was exchanged nevertheless.
+func (r *Replica) Sync(ctx context.Context, link transport.Link) (Counts, error) {
+	conn, err := link.Dial(ctx)
+	if err != nil {
+		return Counts{}, &Error{Op: "sync", Peer: link.String(), Err: err}
+	}
+	s, err := r.run(ctx, conn, true)
+	counts := s.counts
+	if err == nil && counts.Refused+counts.Quarantined > 0 {
+		err = &IncompleteError{Counts: counts, First: s.firstRefusal()}
+	}
+	if err != nil {
+		err = &Error{Op: "sync", Peer: link.String(), Err: err}
+	}
+	return counts, err
+}
+
+// IncompleteError says that a sync ended with changes that one side does not
+// hold.
+type IncompleteError struct {
+	Counts Counts
+	First  string // the first of them, for people; "" if this side refused them all
+}
+
+// Error counts what is missing.
+func (e *IncompleteError) Error() string {
+	s := fmt.Sprintf("not equal: the peer did not take %d changes, this side did not take %d (see doctor)",
+		e.Counts.Refused, e.Counts.Quarantined)
+	if e.First != "" {
+		s += "; first: " + e.First
+	}
+	return s
+}
+
+func (s *session) firstRefusal() string {
+	if len(s.refusals) == 0 {
+		return ""
+	}
+	x := s.refusals[0]
+	return fmt.Sprintf("%s/%s: %s", x.Collection, x.ID, x.Detail)
+}
+
+// Connection keeps a link up. It is safe for concurrent use.
+type Connection struct {
+	r      *Replica
+	link   transport.Link
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	status LinkStatus
+	err    error
+}
+
+// LinkStatus says how a connection fares.
+type LinkStatus struct {
+	Link      string
+	Online    bool
+	Attempts  int       // failed in a row
+	Next      time.Time // of the next attempt; zero when online
+	LastError string
+}
+
+// Connect keeps the link up until the Connection or the replica is closed: it
+// dials, exchanges changes as they are committed, and dials again with the
+// link's backoff. A refusal that waiting does not cure (rights, another space,
+// another protocol version) ends it; see Done and Err.
+func (r *Replica) Connect(link transport.Link) (*Connection, error) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	c := &Connection{r: r, link: link, cancel: cancel, done: make(chan struct{}), status: LinkStatus{Link: link.String()}}
+	if !r.goRun(func() { c.loop(ctx) }) {
+		cancel()
+		return nil, ErrClosed
+	}
+	return c, nil
+}
+
+// Close ends the session and waits for it.
+func (c *Connection) Close() error {
+	c.cancel()
+	<-c.done
+	return nil
+}
+
+// Done is closed when the connection has ended for good.
+func (c *Connection) Done() <-chan struct{} { return c.done }
+
+// Err returns why the connection ended for good; nil while it has not, or when
+// it was closed.
+func (c *Connection) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Status returns how the connection fares.
+func (c *Connection) Status() LinkStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status
+}
+
+func (c *Connection) loop(ctx context.Context) {
+	defer close(c.done)
+	defer c.cancel()
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		up, err := c.attempt(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if up {
+			attempt = 0
+		}
+		if permanent(err) {
+			c.mu.Lock()
+			c.err = &Error{Op: "connect", Peer: c.link.String(), Err: err}
+			c.status.Online, c.status.LastError = false, err.Error()
+			c.mu.Unlock()
+			return
+		}
+		c.pause(ctx, attempt, err)
+	}
+}
+
+// attempt dials and runs one session; up says that it got through.
+func (c *Connection) attempt(ctx context.Context) (up bool, err error) {
+	conn, err := c.link.Dial(ctx)
+	if err != nil {
+		return false, err
+	}
+	c.mu.Lock()
+	c.status = LinkStatus{Link: c.link.String(), Online: true}
+	c.mu.Unlock()
+	s, err := c.r.run(ctx, conn, false)
+	return s.peerID != 0, err
+}
+
+// pause waits before the next attempt.
+func (c *Connection) pause(ctx context.Context, attempt int, cause error) {
+	wait := c.link.Backoff().Delay(attempt, c.r.opts.Random)
+	var dial *transport.DialError
+	if errors.As(cause, &dial) {
+		wait = max(wait, dial.RetryAfter)
+	}
+	text := "the peer ended the session"
+	if cause != nil {
+		text = cause.Error()
+	}
+	c.r.opts.Logger.Info("link is down", logLink, c.link.String(), logError, text)
+	c.mu.Lock()
+	c.status = LinkStatus{Link: c.link.String(), Attempts: attempt + 1, Next: c.r.opts.Now().Add(wait), LastError: text}
+	c.mu.Unlock()
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// permanent reports whether dialling again cannot help.
+func permanent(err error) bool {
+	var own *protocolError
+	code := transport.CodeOf(err)
+	if errors.As(err, &own) {
+		code = own.code
+	}
+	return code == transport.CodeAuth || code == transport.CodeSpace || code == transport.CodeProtocol
+}

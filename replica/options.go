@@ -1,0 +1,73 @@
+package replica
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/godwitdb/godwit/persist"
+)
+
+// Options tune a replica. The zero value, and nil, mean the defaults.
+type Options struct {
+	// Space is the name of the space that the file holds. A file that holds
+	// another one is refused. "" takes what the file says, or, for a file that
+	// says nothing yet, what its first peer says.
+	Space string
+	// Synchronous says when a commit is acknowledged: Full (the default) after
+	// it is on disk, Normal after it is in the operating system's hands, which
+	// survives a crash of the process but not always a power cut.
+	Synchronous persist.Synchronous
+	// CacheBytes bounds the histories kept in memory, approximately; 0 means
+	// DefaultCacheBytes. Only records that are being written are held.
+	CacheBytes int
+	// Now is the wall clock; nil means time.Now.
+	Now func() time.Time
+	// MaxClockAhead bounds how far a remote clock may push ours beyond the wall
+	// clock; 0 means DefaultMaxClockAhead.
+	MaxClockAhead time.Duration
+	// Random gives numbers in [0,1) for the jitter of retries; nil means
+	// math/rand/v2.
+	Random func() float64
+	// Logger receives what no caller can be told: failed attempts of links,
+	// refused changes. nil is silent.
+	Logger *slog.Logger
+}
+
+// Defaults of Options.
+const (
+	DefaultCacheBytes    = 64 << 20
+	DefaultMaxClockAhead = time.Minute
+)
+
+// withDefaults returns a copy of o in which every field is set.
+func (o *Options) withDefaults() Options {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	if d.CacheBytes <= 0 {
+		d.CacheBytes = DefaultCacheBytes
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Random == nil {
+		d.Random = rand.Float64
+	}
+	if d.MaxClockAhead <= 0 {
+		d.MaxClockAhead = DefaultMaxClockAhead
+	}
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	return d
+}
+
+// Attribute keys of what is logged.
+const (
+	logPeer   = "peer"
+	logLink   = "link"
+	logRecord = "record"
+	logError  = "error"
+)

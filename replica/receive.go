@@ -1,0 +1,255 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/transport"
+)
+
+// delivery is a changes frame, parsed: what apply commits at once.
+type delivery struct {
+	from, through crdt.Cursor
+	end           bool
+	sets          []inbound
+	changes       int
+	bytes         int
+}
+
+// inbound is a change set from outside. It is refused as a whole if any member
+// is not a valid change of a valid record.
+type inbound struct {
+	wire    transport.Set
+	members []crdt.Member
+	refusal *refusal
+}
+
+// refusal says why a set was not taken.
+type refusal struct {
+	member int // which of the set is at fault
+	code   string
+	detail string
+}
+
+// receive reads frames until the connection ends, and parses what they carry.
+func (s *session) receive(ctx context.Context) error {
+	var parts assembly
+	for {
+		f, err := s.conn.Recv(ctx)
+		if err != nil {
+			return err
+		}
+		switch f := f.(type) {
+		case *transport.Changes:
+			whole, err := parts.add(f)
+			if err != nil {
+				return err
+			}
+			if whole == nil {
+				continue
+			}
+			select {
+			case s.in <- parse(whole):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		case *transport.Ack:
+			if err := s.onAck(ctx, f); err != nil {
+				return err
+			}
+		case *transport.Ping:
+			s.mu.Lock()
+			s.pong = &transport.Pong{Nonce: f.Nonce}
+			s.mu.Unlock()
+			s.poke()
+		case *transport.Error:
+			return f
+		}
+	}
+}
+
+// assembly puts the parts of a large set together. A part out of order drops
+// what there is; the gap is then found by position and sent again.
+type assembly struct {
+	whole *transport.Changes
+	next  uint64
+	size  int
+}
+
+func (a *assembly) add(f *transport.Changes) (*transport.Changes, error) {
+	if f.Part == 0 && !f.More {
+		a.whole = nil
+		return f, nil
+	}
+	if len(f.Sets) != 1 {
+		return nil, protocolErrorf(transport.CodeProtocol, "a part of a set holds %d sets", len(f.Sets))
+	}
+	if f.Part == 0 {
+		a.whole, a.next, a.size = &transport.Changes{From: f.From, Sets: []transport.Set{{}}}, 0, 0
+	}
+	if a.whole == nil || f.Part != a.next || f.From != a.whole.From {
+		a.whole = nil
+		return nil, nil
+	}
+	set := &a.whole.Sets[0]
+	set.Members = append(set.Members, f.Sets[0].Members...)
+	a.size += f.Sets[0].Size()
+	if a.size > MaxSetBytes || len(set.Members) > MaxSetChanges {
+		return nil, protocolErrorf(transport.CodeTooLarge, "a change set exceeds %d bytes or %d changes", MaxSetBytes, MaxSetChanges)
+	}
+	a.next++
+	if f.More {
+		return nil, nil
+	}
+	whole := a.whole
+	whole.Through, whole.End, a.whole = f.Through, f.End, nil
+	return whole, nil
+}
+
+func parse(f *transport.Changes) *delivery {
+	d := &delivery{from: f.From, through: f.Through, end: f.End, sets: make([]inbound, len(f.Sets))}
+	for i, set := range f.Sets {
+		d.sets[i] = parseSet(set)
+		d.changes += len(set.Members)
+		for _, m := range set.Members {
+			d.bytes += len(m.Data)
+		}
+	}
+	return d
+}
+
+func parseSet(wire transport.Set) inbound {
+	in := inbound{wire: wire, members: make([]crdt.Member, len(wire.Members))}
+	for i, m := range wire.Members {
+		key := crdt.Key{Collection: m.Collection, ID: m.ID}
+		if err := key.Valid(); err != nil {
+			in.refusal = &refusal{i, codeKey, err.Error()}
+			return in
+		}
+		c, err := crdt.ParseChange(m.Data)
+		if err != nil {
+			in.refusal = refusalOf(i, err)
+			return in
+		}
+		in.members[i] = crdt.Member{Key: key, Change: c}
+	}
+	if size := wire.Size(); len(in.members) > MaxSetChanges || size > MaxSetBytes {
+		in.refusal = &refusal{0, transport.CodeTooLarge, fmt.Sprintf("the set has %d changes of %d bytes", len(in.members), size)}
+	}
+	return in
+}
+
+// apply commits what receive parsed, and acknowledges it.
+func (s *session) apply(ctx context.Context) error {
+	for {
+		var batch []*delivery
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case d := <-s.in:
+			batch = append(batch, d)
+		}
+		for more := true; more; {
+			select {
+			case d := <-s.in:
+				batch = append(batch, d)
+			default:
+				more = false
+			}
+		}
+		if err := s.applyAll(ctx, batch); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) applyAll(ctx context.Context, all []*delivery) error {
+	s.mu.Lock()
+	at := s.at
+	s.mu.Unlock()
+	resend, end := false, false
+	var fit []*delivery
+	for _, d := range all {
+		switch {
+		case d.from == at && d.through.Epoch == at.Epoch && d.through.LSN >= at.LSN:
+			fit = append(fit, d)
+			at = d.through
+			end = end || d.end
+		case d.through.LSN > at.LSN || d.through.Epoch != at.Epoch:
+			resend = true // a frame before this one was lost
+		}
+	}
+	var exceptions []transport.Exception
+	if len(fit) > 0 {
+		var err error
+		if exceptions, err = s.r.integrate(ctx, s, fit, at); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.at = at
+	s.peerDone = s.peerDone || end
+	s.queueAck(&transport.Ack{Through: at, Resend: resend, Exceptions: exceptions})
+	for _, d := range fit {
+		s.counts.ChangesReceived += d.changes
+	}
+	s.counts.Quarantined += len(exceptions)
+	s.mu.Unlock()
+	s.poke()
+	return nil
+}
+
+// queueAck replaces the ack that waits to be sent, keeping its exceptions. The
+// caller holds mu.
+func (s *session) queueAck(ack *transport.Ack) {
+	if s.ack != nil {
+		ack.Exceptions = append(s.ack.Exceptions, ack.Exceptions...)
+		ack.Resend = ack.Resend || s.ack.Resend
+	}
+	if n := len(ack.Exceptions); n > transport.MaxExceptions {
+		ack.Exceptions = ack.Exceptions[n-transport.MaxExceptions:]
+	}
+	s.ack = ack
+}
+
+// onAck notes how far the peer has read this log.
+func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Refused += len(ack.Exceptions)
+	s.refusals = append(s.refusals, ack.Exceptions...)
+	if n := len(s.refusals); n > maxRefusals {
+		s.refusals = s.refusals[n-maxRefusals:]
+	}
+	s.rewind = s.rewind || ack.Resend
+	if ack.Through.LSN > s.acked.LSN {
+		if err := s.land(ctx, ack.Through); err != nil {
+			return err
+		}
+	}
+	s.poke()
+	return nil
+}
+
+// land takes what was acknowledged out of the flight. The caller holds mu.
+func (s *session) land(ctx context.Context, through crdt.Cursor) error {
+	for i, f := range s.flight {
+		if f.through == through {
+			for i++; i < len(s.flight) && s.flight[i].through == through; i++ {
+			}
+			s.acked, s.flight = through, append([]flight(nil), s.flight[i:]...)
+			return nil
+		}
+	}
+	// Sent before a rewind: it is good if it is a cursor of this log.
+	at, err := s.begin(ctx, through)
+	if err != nil {
+		return err
+	}
+	if at != through {
+		return protocolErrorf(transport.CodeProtocol, "acknowledges %v, which is not in this log", through)
+	}
+	s.acked = through
+	return nil
+}

@@ -1,0 +1,253 @@
+package replica
+
+import (
+	"context"
+	"time"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+	"github.com/godwitdb/godwit/transport"
+)
+
+// Bounds of what is sent.
+const (
+	windowBytes  = 4 << 20   // sent and not acked
+	frameBytes   = 256 << 10 // of changes in a frame; a larger set has a frame of its own
+	partBytes    = 1 << 20   // of a set in one frame; a larger set spans several
+	partMembers  = 4000
+	maxRefusals  = 1000 // exceptions remembered
+	maxFlight    = 256  // frames sent and not acked
+	setsPerFrame = 2000
+)
+
+// sender is the state of the send loop.
+type sender struct {
+	*session
+	sent   crdt.Cursor // what the peer was told, the Through of the last frame
+	pos    crdt.Cursor // how far the log was read; what lies between was not for the peer
+	told   bool        // that there is nothing more
+	frames []*transport.Changes
+}
+
+// send is the only loop that writes to the connection: acks first, then the log.
+func (s *session) send(ctx context.Context) error {
+	ear := s.r.tail.listen(func(*persist.LogRow) bool { return true })
+	defer s.r.tail.unlisten(ear)
+	out := &sender{session: s, sent: s.acked, pos: s.acked}
+	resend, settle := time.NewTimer(resendAfter), time.NewTimer(settleAfter)
+	defer resend.Stop()
+	defer settle.Stop()
+	for {
+		more, err := out.step(ctx)
+		if err != nil {
+			return err
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ear.wake:
+			settle.Reset(settleAfter)
+		case <-s.wake:
+			resend.Reset(resendAfter)
+			settle.Reset(settleAfter)
+		case <-resend.C:
+			s.mu.Lock()
+			s.rewind = s.rewind || len(s.flight) > 0
+			s.mu.Unlock()
+			resend.Reset(resendAfter)
+		case <-settle.C:
+			if err := out.settle(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// step sends one thing, if there is one to be sent now.
+func (o *sender) step(ctx context.Context) (more bool, err error) {
+	o.mu.Lock()
+	ack, pong, rewind := o.ack, o.pong, o.rewind
+	o.ack, o.pong, o.rewind = nil, nil, false
+	if rewind {
+		o.sent, o.pos, o.flight, o.frames, o.told = o.acked, o.acked, nil, nil, false
+	}
+	room := o.hasRoom()
+	o.mu.Unlock()
+	switch {
+	case ack != nil:
+		return true, o.conn.Send(ctx, ack)
+	case pong != nil:
+		return true, o.conn.Send(ctx, pong)
+	case !room:
+		return false, nil
+	case len(o.frames) == 0:
+		if err := o.read(ctx); err != nil {
+			return false, err
+		}
+	}
+	if len(o.frames) == 0 {
+		return o.caughtUp(ctx)
+	}
+	f := o.frames[0]
+	o.frames = o.frames[1:]
+	return true, o.ship(ctx, f)
+}
+
+// hasRoom reports whether the window allows another frame. The caller holds mu.
+func (s *session) hasRoom() bool {
+	n := 0
+	for _, f := range s.flight {
+		n += f.bytes
+	}
+	return n < windowBytes && len(s.flight) < maxFlight
+}
+
+// caughtUp is called with nothing left to read: it says so once, and ends a
+// one-shot session when both sides have everything.
+func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
+	if !o.told {
+		o.told = true
+		return true, o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos, End: true})
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.once && o.peerDone && len(o.flight) == 0 && o.ack == nil {
+		return false, errDone
+	}
+	return false, nil
+}
+
+// ship sends a frame and notes it as in flight.
+func (o *sender) ship(ctx context.Context, f *transport.Changes) error {
+	bytes, changes := 64, 0
+	for _, set := range f.Sets {
+		changes += len(set.Members)
+		bytes += set.Size()
+	}
+	o.mu.Lock()
+	o.flight = append(o.flight, flight{through: f.Through, bytes: bytes})
+	o.counts.ChangesSent += changes
+	o.mu.Unlock()
+	if !f.More {
+		o.sent = f.Through
+	}
+	return o.conn.Send(ctx, f)
+}
+
+// settle tells the peer of a stretch of log that held nothing for it, and writes
+// down how far it has read, both only when nothing else goes on.
+func (o *sender) settle(ctx context.Context) error {
+	if o.pos != o.sent && len(o.frames) == 0 {
+		return o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos})
+	}
+	o.mu.Lock()
+	changed := o.peer.Acked != o.acked
+	o.mu.Unlock()
+	if !changed {
+		return nil
+	}
+	return o.save(ctx)
+}
+
+// read takes the next page of the log and makes frames of what is for the peer.
+func (o *sender) read(ctx context.Context) error {
+	for len(o.frames) == 0 {
+		rows, err := o.r.tail.after(ctx, o.pos.LSN)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		o.pack(rows)
+	}
+	return nil
+}
+
+// pack makes frames of whole sets, passing over what the peer holds.
+func (o *sender) pack(rows []persist.LogRow) {
+	from := o.sent
+	f, size := &transport.Changes{From: from}, 0
+	emit := func() {
+		if len(f.Sets) > 0 {
+			f.Through, from = o.pos, o.pos
+			o.frames = append(o.frames, o.split(f)...)
+		}
+		f, size = &transport.Changes{From: from}, 0
+	}
+	for len(rows) > 0 {
+		n := 1
+		for n < len(rows) && rows[n].Set == rows[0].Set {
+			n++
+		}
+		set, bytes := o.pick(rows[:n])
+		if size > 0 && size+bytes > frameBytes || len(f.Sets) == setsPerFrame {
+			emit()
+		}
+		if len(set.Members) > 0 {
+			f.Sets = append(f.Sets, set)
+			size += bytes
+		}
+		last := rows[n-1]
+		o.pos = crdt.Cursor{Epoch: o.r.epoch, LSN: last.LSN, Chain: last.Chain}
+		rows = rows[n:]
+	}
+	emit()
+}
+
+// pick returns the set of these rows, empty if the peer holds it.
+func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
+	if o.held(&rows[0]) {
+		return set, 0
+	}
+	set.Members = make([]transport.Member, len(rows))
+	for i := range rows {
+		set.Members[i] = transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data}
+	}
+	return set, set.Size()
+}
+
+// held reports whether the peer is known to hold the row's set: it came in this
+// session, or in an earlier one and the peer's log still has it.
+func (o *sender) held(row *persist.LogRow) bool {
+	if row.Source != o.peerID {
+		return false
+	}
+	if row.LSN <= o.head {
+		return o.keeps
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.mine) > 0 && o.mine[0].to <= o.acked.LSN {
+		o.mine = o.mine[1:]
+	}
+	for _, m := range o.mine {
+		if m.from <= row.LSN && row.LSN <= m.to {
+			return true
+		}
+	}
+	return false
+}
+
+// split cuts a frame whose only set is too large for one into parts.
+func (o *sender) split(f *transport.Changes) []*transport.Changes {
+	if len(f.Sets) != 1 {
+		return []*transport.Changes{f}
+	}
+	var parts []*transport.Changes
+	members := f.Sets[0].Members
+	for len(members) > 0 {
+		n, bytes := 0, 0
+		for n < len(members) && n < partMembers && (n == 0 || bytes+len(members[n].Data) <= partBytes) {
+			bytes += len(members[n].Data)
+			n++
+		}
+		parts = append(parts, &transport.Changes{
+			From: f.From, Through: f.Through, Part: uint64(len(parts)), More: true,
+			Sets: []transport.Set{{Members: members[:n]}},
+		})
+		members = members[n:]
+	}
+	parts[len(parts)-1].More = false
+	return parts
+}

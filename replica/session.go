@@ -1,0 +1,335 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+	"github.com/godwitdb/godwit/transport"
+)
+
+// Times of a session.
+const (
+	handshakeTimeout = 15 * time.Second
+	resendAfter      = 30 * time.Second // without any ack for what was sent
+	settleAfter      = time.Second      // of silence, until cursors are written down
+)
+
+// session speaks the protocol with one peer over one connection. Both sides run
+// the same code:
+//
+//	hello, hello     who I am, where my log ends
+//	ack, ack         how far I have durably read yours
+//	changes, changes where I begin: there, or at 0 if that is not in my log
+//	changes, ack...  until one side closes
+//
+// Three goroutines: receive parses frames, apply commits them, send is the only
+// one that writes to the connection. None of the first two ever waits for the
+// third, so two sides that both have much to send cannot block each other.
+type session struct {
+	r      *Replica
+	conn   transport.Conn
+	once   bool            // end when both sides have everything
+	peerID int64           // row of the peer in the file
+	them   transport.Hello // the peer's
+	head   crdt.LSN        // end of our log at the handshake
+	keeps  bool            // the peer still holds all that it sent us before
+
+	in   chan *delivery // from receive to apply
+	wake chan struct{}  // pokes send; one slot
+
+	mu       sync.Mutex // guards what follows
+	peer     persist.Peer
+	at       crdt.Cursor     // how far we have read the peer's log, durably
+	acked    crdt.Cursor     // how far the peer has read ours, durably
+	flight   []flight        // sent and not acked
+	rewind   bool            // the peer asked for a resend from acked
+	ack      *transport.Ack  // to be sent
+	pong     *transport.Pong // to be sent
+	peerDone bool            // the peer has sent all it had
+	mine     []span          // positions of our log that came from this session
+	counts   Counts
+	refusals []transport.Exception // ours, that the peer did not take; bounded
+}
+
+// flight is a frame that was sent.
+type flight struct {
+	through crdt.Cursor
+	bytes   int
+}
+
+// span is a range of positions, both ends included.
+type span struct{ from, to crdt.LSN }
+
+// Counts say what a session moved.
+type Counts struct {
+	ChangesSent, ChangesReceived int
+	BytesSent, BytesReceived     int64 // on the wire, as far as the link counts them
+	Refused                      int   // changes of ours that the peer refused or parked
+	Quarantined                  int   // changes of the peer's that we refused or parked
+}
+
+var errDone = errors.New("done")
+
+// run speaks with the peer until one side ends it or ctx does. It closes conn.
+func (r *Replica) run(ctx context.Context, conn transport.Conn, once bool) (*session, error) {
+	ctx, stop := r.scoped(ctx)
+	defer stop()
+	defer conn.Close()
+	s := &session{r: r, conn: conn, once: once, in: make(chan *delivery, 2), wake: make(chan struct{}, 1)}
+	if err := s.handshake(ctx); err != nil {
+		s.tell(ctx, err)
+		return s, s.name(err)
+	}
+	r.register(s, true)
+	defer r.register(s, false)
+	err := s.loops(ctx)
+	if errors.Is(err, errDone) {
+		err = nil
+	}
+	s.tell(ctx, err)
+	s.finish(err)
+	return s, s.name(err)
+}
+
+// loops runs the three goroutines and returns why the first of them ended.
+func (s *session) loops(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, loop := range []func(context.Context) error{s.receive, s.apply, s.send} {
+		wg.Go(func() { cancel(loop(ctx)) })
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// tell sends the peer the reason for the end, if it is for its eyes.
+func (s *session) tell(ctx context.Context, err error) {
+	var own *protocolError
+	code, message := "", ""
+	switch {
+	case errors.As(err, &own):
+		code, message = own.code, own.message
+	case errors.Is(err, transport.ErrMalformed), errors.Is(err, transport.ErrTooLarge), errors.Is(err, transport.ErrUnknownFrame):
+		code, message = transport.CodeOf(err), err.Error()
+	default:
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = s.conn.Send(ctx, &transport.Error{Code: code, Message: message})
+}
+
+// protocolError is the peer's fault, and is told to it.
+type protocolError struct{ code, message string }
+
+func (e *protocolError) Error() string { return e.code + ": " + e.message }
+
+func protocolErrorf(code, format string, args ...any) error {
+	return &protocolError{code, fmt.Sprintf(format, args...)}
+}
+
+// name adds the peer to an error.
+func (s *session) name(err error) error {
+	if err == nil {
+		return nil
+	}
+	peer := "an unknown peer"
+	if s.them.Replica != (crdt.ReplicaID{}) {
+		peer = "replica " + s.them.Replica.String()
+	}
+	return &Error{Op: "session", Peer: peer, Err: err}
+}
+
+// handshake agrees on who speaks and where both sides begin.
+func (s *session) handshake(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout,
+		fmt.Errorf("the peer did not finish the handshake within %v", handshakeTimeout))
+	defer cancel()
+	err := s.shake(ctx)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (s *session) shake(ctx context.Context) error {
+	if err := s.greet(ctx); err != nil {
+		return err
+	}
+	if err := s.conn.Send(ctx, &transport.Ack{Through: s.at}); err != nil {
+		return err
+	}
+	ack, err := expect[*transport.Ack](ctx, s.conn)
+	if err != nil {
+		return err
+	}
+	begin, err := s.begin(ctx, ack.Through)
+	if err != nil {
+		return err
+	}
+	s.acked = begin
+	if err := s.conn.Send(ctx, &transport.Changes{From: begin, Through: begin}); err != nil {
+		return err
+	}
+	first, err := expect[*transport.Changes](ctx, s.conn)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(first.Sets) > 0 || first.From != first.Through:
+		return protocolErrorf(transport.CodeProtocol, "the first changes frame must be empty")
+	case first.From == s.at:
+		s.keeps = true
+	case first.From.LSN == 0:
+		s.at = crdt.Cursor{Epoch: s.them.Epoch}
+	default:
+		return protocolErrorf(transport.CodeProtocol, "begins at %v, not at %v or 0", first.From, s.at)
+	}
+	return nil
+}
+
+// greet exchanges hellos and finds the peer's row.
+func (s *session) greet(ctx context.Context) error {
+	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.r.id, Epoch: s.r.epoch}
+	err := s.r.store.Read(ctx, func(rd *persist.Reader) (err error) {
+		hello.Log = rd.Head()
+		hello.Space, err = rd.Space()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.conn.Send(ctx, hello); err != nil {
+		return err
+	}
+	them, err := expect[*transport.Hello](ctx, s.conn)
+	if err != nil {
+		return err
+	}
+	s.head, s.them = hello.Log.LSN, *them
+	if err := checkHello(hello, them); err != nil {
+		return err
+	}
+	return s.meet(ctx, hello.Space == "")
+}
+
+func checkHello(us, them *transport.Hello) error {
+	switch {
+	case them.Protocol != transport.ProtocolVersion:
+		return protocolErrorf(transport.CodeProtocol, "speaks protocol version %d, this side speaks %d: update the older one",
+			them.Protocol, transport.ProtocolVersion)
+	case len(them.Requires) > 0:
+		return protocolErrorf(transport.CodeProtocol, "requires %q, which this side does not know", them.Requires)
+	case us.Space != "" && them.Space != "" && us.Space != them.Space:
+		return protocolErrorf(transport.CodeSpace, "one side holds the space %q, the other %q", them.Space, us.Space)
+	}
+	return nil
+}
+
+// meet finds or creates the peer's row, and takes over the peer's space if this
+// replica has none yet.
+func (s *session) meet(ctx context.Context, adopt bool) error {
+	err := s.r.commit(ctx, 0, func(b *batch) error {
+		p, err := b.tx.Peer(s.them.Replica, s.them.Epoch)
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			p = &persist.Peer{Replica: s.them.Replica, Epoch: s.them.Epoch}
+		}
+		p.State, p.LastError, p.Attempts, p.Seen = StateConnected, "", 0, s.r.opts.Now().UnixMilli()
+		if adopt && s.them.Space != "" {
+			if err := b.tx.SetSpace(s.them.Space); err != nil {
+				return err
+			}
+		}
+		s.peer = *p
+		return b.tx.PutPeer(&s.peer)
+	})
+	s.peerID, s.at = s.peer.ID, s.peer.Read
+	s.at.Epoch = s.them.Epoch
+	return err
+}
+
+// begin returns where sending begins: at the peer's cursor if it is one of this
+// log, else at 0.
+func (s *session) begin(ctx context.Context, c crdt.Cursor) (crdt.Cursor, error) {
+	zero := crdt.Cursor{Epoch: s.r.epoch}
+	if c.Epoch != s.r.epoch || c.LSN <= 0 {
+		return zero, nil
+	}
+	begin := zero
+	err := s.r.store.Read(ctx, func(rd *persist.Reader) error {
+		if at, ok := rd.CursorAt(c.LSN); ok && at == c {
+			begin = at
+		}
+		return nil
+	})
+	return begin, err
+}
+
+// expect receives the frame that the handshake calls for. A repeated hello is
+// passed over.
+func expect[F transport.Frame](ctx context.Context, conn transport.Conn) (F, error) {
+	var none F
+	for {
+		f, err := conn.Recv(ctx)
+		if err != nil {
+			return none, err
+		}
+		switch f := f.(type) {
+		case F:
+			return f, nil
+		case *transport.Error:
+			return none, f
+		case *transport.Hello:
+		default:
+			return none, protocolErrorf(transport.CodeProtocol, "%T came before the handshake was done", f)
+		}
+	}
+}
+
+// finish writes down how the session ended.
+func (s *session) finish(cause error) {
+	s.mu.Lock()
+	s.peer.State = StateDisconnected
+	if cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, transport.ErrClosed) {
+		s.peer.LastError = cause.Error()
+	}
+	s.mu.Unlock()
+	if err := s.save(context.WithoutCancel(s.r.ctx)); err != nil && !errors.Is(err, ErrClosed) {
+		s.r.opts.Logger.Error("write down the end of a session", logPeer, s.them.Replica, logError, err)
+	}
+	if c, ok := s.conn.(interface{ Stats() (sent, received int64) }); ok {
+		s.counts.BytesSent, s.counts.BytesReceived = c.Stats()
+	}
+}
+
+// save writes the peer's row.
+func (s *session) save(ctx context.Context) error {
+	return s.r.commit(ctx, 0, func(b *batch) error {
+		p := s.row()
+		return b.tx.PutPeer(&p)
+	})
+}
+
+// row returns the peer's row as it is to be written.
+func (s *session) row() persist.Peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peer.Read, s.peer.Acked, s.peer.Seen = s.at, s.acked, s.r.opts.Now().UnixMilli()
+	return s.peer
+}
+
+func (s *session) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,96 @@
+package replica
+
+import (
+	"context"
+	"time"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+)
+
+// States of a peer.
+const (
+	StateConnected    = "connected"
+	StateDisconnected = "disconnected"
+)
+
+// Status says what a replica holds and what waits for whom.
+type Status struct {
+	Replica     crdt.ReplicaID
+	Space       string // "" until a peer's is known
+	Path        string
+	Log         crdt.Cursor // the end of the log
+	Records     int64       // deleted ones not counted
+	Changes     int64
+	Conflicted  int64 // records with a conflict
+	Parked      int64 // sets that wait for a dependency
+	Quarantined int64 // refused changes that are kept
+	Peers       []PeerStatus
+}
+
+// PeerStatus says how far a peer is.
+type PeerStatus struct {
+	Replica   crdt.ReplicaID
+	Epoch     uint64
+	State     string
+	Pending   int64       // changes that the peer has not acknowledged
+	Acked     crdt.Cursor // how far it has read this log
+	Read      crdt.Cursor // how far this replica has read its log
+	LastError string
+	Seen      time.Time
+}
+
+// Status reads the replica's state, as any process last wrote it down.
+func (r *Replica) Status(ctx context.Context) (Status, error) {
+	st := Status{Replica: r.id, Path: r.store.Path()}
+	err := r.store.Read(ctx, func(rd *persist.Reader) error {
+		counts, err := rd.Stats()
+		if err != nil {
+			return err
+		}
+		st.Log, st.Records, st.Changes = rd.Head(), counts.Records-counts.Deleted, counts.Changes
+		st.Conflicted, st.Parked, st.Quarantined = counts.Conflicted, counts.Parked, counts.Quarantined
+		if st.Space, err = rd.Space(); err != nil {
+			return err
+		}
+		peers, err := rd.Peers()
+		if err != nil {
+			return err
+		}
+		for _, p := range peers {
+			ps, err := r.peerStatus(rd, p)
+			if err != nil {
+				return err
+			}
+			st.Peers = append(st.Peers, ps)
+		}
+		return nil
+	})
+	return st, translate(err)
+}
+
+func (r *Replica) peerStatus(rd *persist.Reader, p persist.Peer) (PeerStatus, error) {
+	r.sessMu.Lock()
+	for s := range r.sessions {
+		if s.peerID == p.ID {
+			p = s.row()
+		}
+	}
+	r.sessMu.Unlock()
+	pending, err := rd.Pending(p.ID, p.Acked.LSN)
+	return PeerStatus{
+		Replica: p.Replica, Epoch: p.Epoch, State: p.State, Pending: pending, Acked: p.Acked, Read: p.Read,
+		LastError: p.LastError, Seen: time.UnixMilli(p.Seen),
+	}, err
+}
+
+// register notes that a session runs, or no longer does.
+func (r *Replica) register(s *session, on bool) {
+	r.sessMu.Lock()
+	defer r.sessMu.Unlock()
+	if on {
+		r.sessions[s] = struct{}{}
+	} else {
+		delete(r.sessions, s)
+	}
+}

@@ -1,0 +1,219 @@
+package replica
+
+import (
+	"context"
+	"sync"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+)
+
+// tailBytes bounds what the tailer keeps of the log in memory.
+const tailBytes = 4 << 20
+
+// pageRows and pageBytes bound one read of the log.
+const (
+	pageRows  = 2000
+	pageBytes = 512 << 10
+)
+
+// tailer reads each commit of the file once, whichever process made it, and
+// wakes those it concerns. It keeps the end of the log for them; who is further
+// behind reads the file and delays only itself. It runs, and the store polls for
+// other processes, only while someone listens.
+type tailer struct {
+	store *persist.Store
+
+	mu     sync.Mutex // guards what follows
+	ears   map[*ear]struct{}
+	rows   []persist.LogRow // whole commits, oldest first, without a gap
+	size   int              // bytes of rows
+	next   crdt.LSN         // the position after the last of rows
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the running loop has ended; nil if none runs
+}
+
+// ear is one listener.
+type ear struct {
+	wake chan struct{}              // one slot
+	want func(*persist.LogRow) bool // whether a row concerns it
+}
+
+func newTailer(s *persist.Store) *tailer {
+	return &tailer{store: s, ears: map[*ear]struct{}{}}
+}
+
+// listen wakes the ear for every row from now on that it wants.
+func (t *tailer) listen(want func(*persist.LogRow) bool) *ear {
+	e := &ear{wake: make(chan struct{}, 1), want: want}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ears[e] = struct{}{}
+	if len(t.ears) == 1 {
+		t.start()
+	}
+	return e
+}
+
+// unlisten ends what listen began.
+func (t *tailer) unlisten(e *ear) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.ears, e)
+	if len(t.ears) == 0 && t.cancel != nil {
+		t.cancel()
+		t.cancel = nil
+	}
+}
+
+// start begins the loop after the one before it, if any, has ended. The caller
+// holds mu.
+func (t *tailer) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	before, done := t.done, make(chan struct{})
+	t.cancel, t.done = cancel, done
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		t.run(ctx)
+	}()
+}
+
+// close ends the loop and waits for it.
+func (t *tailer) close() {
+	t.mu.Lock()
+	if t.cancel != nil {
+		t.cancel()
+		t.cancel = nil
+	}
+	done := t.done
+	t.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+}
+
+func (t *tailer) run(ctx context.Context) {
+	sub := t.store.Subscribe()
+	defer sub.Close()
+	t.mu.Lock()
+	t.rows, t.size, t.next = nil, 0, -1
+	t.mu.Unlock()
+	for {
+		t.catchUp(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-sub.C():
+		}
+	}
+}
+
+// catchUp reads to the end of the log. An error is not reported here: the
+// listeners are woken and meet it when they read.
+func (t *tailer) catchUp(ctx context.Context) {
+	for more := true; more; {
+		var rows []persist.LogRow
+		err := t.store.Read(ctx, func(rd *persist.Reader) (err error) {
+			if t.next < 0 { // the first look: begin at the end
+				t.begin(rd.Head().LSN)
+				return nil
+			}
+			rows, err = rd.Log(t.next-1, pageRows, pageBytes)
+			return err
+		})
+		t.mu.Lock()
+		t.keep(rows)
+		for e := range t.ears {
+			if err != nil || t.concerns(e, rows) {
+				e.poke()
+			}
+		}
+		t.mu.Unlock()
+		more = err == nil && len(rows) > 0
+	}
+}
+
+// begin sets the position, and wakes everyone once, since what was committed
+// between listen and now is not seen otherwise.
+func (t *tailer) begin(head crdt.LSN) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.next = head + 1
+	for e := range t.ears {
+		e.poke()
+	}
+}
+
+// concerns reports whether the ear wants any of the rows.
+func (t *tailer) concerns(e *ear, rows []persist.LogRow) bool {
+	for i := range rows {
+		if e.want(&rows[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// keep adds rows and drops the oldest beyond the bound. The caller holds mu.
+func (t *tailer) keep(rows []persist.LogRow) {
+	if len(rows) == 0 {
+		return
+	}
+	for i := range rows {
+		t.size += len(rows[i].Data)
+	}
+	drop := 0
+	t.rows = append(t.rows, rows...)
+	for t.size > tailBytes {
+		t.size -= len(t.rows[drop].Data)
+		drop++
+	}
+	if drop > 0 {
+		t.rows = append([]persist.LogRow(nil), t.rows[drop:]...)
+	}
+	t.next = rows[len(rows)-1].LSN + 1
+}
+
+// after returns the rows behind a position, up to about pageBytes and in whole
+// sets, from memory if it reaches back that far, else from the file. The rows
+// are shared: not to be modified.
+func (t *tailer) after(ctx context.Context, lsn crdt.LSN) ([]persist.LogRow, error) {
+	if rows, ok := t.recent(lsn); ok {
+		return rows, nil
+	}
+	var rows []persist.LogRow
+	err := t.store.Read(ctx, func(rd *persist.Reader) (err error) {
+		rows, err = rd.Log(lsn, pageRows, pageBytes)
+		return err
+	})
+	return rows, translate(err)
+}
+
+func (t *tailer) recent(lsn crdt.LSN) ([]persist.LogRow, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.rows) == 0 || lsn+1 < t.rows[0].LSN || lsn+1 >= t.next {
+		return nil, false
+	}
+	rows := t.rows[lsn+1-t.rows[0].LSN:]
+	if len(rows) > 0 && rows[0].LSN == t.rows[0].LSN && lsn > 0 {
+		// The oldest row kept may stand in the middle of its set.
+		return nil, false
+	}
+	size, n := 0, 0
+	for n < len(rows) && (size < pageBytes && n < pageRows || rows[n].Set == rows[n-1].Set) {
+		size += len(rows[n].Data)
+		n++
+	}
+	return rows[:n:n], true
+}
+
+func (e *ear) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}

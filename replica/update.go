@@ -1,0 +1,171 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/transport"
+)
+
+// Bounds of a change set. Update refuses what is beyond them.
+const (
+	MaxSetChanges = 20_000
+	MaxSetBytes   = 8 << 20 // of its changes and keys, as transport.Set.Size counts them
+)
+
+// Update runs fn, and commits what it edited as one change set: all of it when
+// Update returns nil, nothing of it otherwise. An error or panic of fn, or the
+// end of ctx before fn returns, rolls everything back.
+//
+// Closures run one after the other, and several may share a transaction; each
+// sees what those before it did. fn must not keep tx, nor call Update of the
+// same replica (ErrNested).
+func (r *Replica) Update(ctx context.Context, fn func(tx *Tx) error) error {
+	actor, err := r.incarnate(ctx)
+	if err != nil {
+		return err
+	}
+	return r.commit(ctx, 0, func(b *batch) error {
+		tx := &Tx{b: b, actor: actor, time: r.hlc.Now(), edits: map[crdt.Key]*crdt.Edit{}}
+		defer func() { tx.b = nil }()
+		if err := fn(tx); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return tx.commit()
+	})
+}
+
+// incarnate returns this opening's actor. It is new: the first write records
+// it, on disk, before any change carries it.
+func (r *Replica) incarnate(ctx context.Context) (crdt.ActorID, error) {
+	if a := r.actor.Load(); a != nil {
+		return *a, nil
+	}
+	r.actorMu.Lock()
+	defer r.actorMu.Unlock()
+	if a := r.actor.Load(); a != nil {
+		return *a, nil
+	}
+	a, err := r.store.NewIncarnation(ctx)
+	if err != nil {
+		return "", fmt.Errorf("begin incarnation: %w", translate(err))
+	}
+	r.actor.Store(&a)
+	return a, nil
+}
+
+// Tx edits records within Update. It is not safe for concurrent use.
+type Tx struct {
+	b       *batch
+	actor   crdt.ActorID
+	time    int64
+	message string
+	edits   map[crdt.Key]*crdt.Edit
+	order   []crdt.Key
+}
+
+// SetMessage gives the changes of this set a commit message.
+func (tx *Tx) SetMessage(s string) { tx.message = s }
+
+// Get returns the record's value as JSON under the collection's policy, with
+// what this transaction edited. ErrNotFound if there is none.
+func (tx *Tx) Get(k crdt.Key) ([]byte, error) {
+	e, v, err := tx.open(k)
+	if err != nil {
+		return nil, recordError("get", k, err)
+	}
+	if !e.hist.Exists() {
+		return nil, recordError("get", k, ErrNotFound)
+	}
+	b, err := e.hist.AppendJSON(nil, v.View)
+	return b, recordError("get", k, err)
+}
+
+// Put merges an object into the record: fields that differ are written, fields
+// that v lacks are kept. v is a map, a struct, or what crdt.ParseJSON returned.
+func (tx *Tx) Put(k crdt.Key, v any) error { return tx.put(k, v, crdt.Merge) }
+
+// Replace makes the record's value equal v: as Put, and fields that v lacks are
+// removed.
+func (tx *Tx) Replace(k crdt.Key, v any) error { return tx.put(k, v, crdt.Replace) }
+
+func (tx *Tx) put(k crdt.Key, v any, mode crdt.PutMode) error {
+	return tx.Edit(k, func(e *crdt.Edit) error { return e.Put(nil, v, mode) })
+}
+
+// Delete removes the record. ErrNotFound if there is none.
+func (tx *Tx) Delete(k crdt.Key) error {
+	e, _, err := tx.open(k)
+	if err != nil {
+		return recordError("delete", k, err)
+	}
+	if !e.hist.Exists() {
+		return recordError("delete", k, ErrNotFound)
+	}
+	return tx.Edit(k, func(ed *crdt.Edit) error { return ed.Clear() })
+}
+
+// Edit gives fn the record to edit, field by field. All edits of a record in one
+// Update become one change.
+func (tx *Tx) Edit(k crdt.Key, fn func(*crdt.Edit) error) error {
+	if strings.HasPrefix(k.Collection, "_") {
+		return recordError("edit", k, ErrReserved)
+	}
+	e, v, err := tx.open(k)
+	if err != nil {
+		return recordError("edit", k, err)
+	}
+	ed := tx.edits[k]
+	if ed == nil {
+		ed = e.hist.Begin(tx.actor, tx.time, v.View)
+		tx.edits[k] = ed
+		tx.order = append(tx.order, k)
+	}
+	return recordError("edit", k, fn(ed))
+}
+
+func (tx *Tx) open(k crdt.Key) (*entry, view, error) {
+	if err := k.Valid(); err != nil {
+		return nil, view{}, err
+	}
+	e, err := tx.b.entry(k)
+	if err != nil {
+		return nil, view{}, err
+	}
+	v, err := tx.b.w.view(&tx.b.tx.Reader, k.Collection)
+	return e, v, err
+}
+
+// commit ends the edits and stages their changes as one set.
+func (tx *Tx) commit() error {
+	var members []crdt.Member
+	size := 0
+	for _, k := range tx.order {
+		c, err := tx.edits[k].Commit(tx.message)
+		if err != nil {
+			return recordError("commit", k, err)
+		}
+		if c == nil {
+			continue
+		}
+		members = append(members, crdt.Member{Key: k, Change: c})
+		size += transport.Member{Collection: k.Collection, ID: k.ID, Data: c.Raw()}.Size()
+	}
+	if len(members) > MaxSetChanges || size > MaxSetBytes {
+		return fmt.Errorf("%d changes of %d bytes, at most %d of %d are allowed: %w",
+			len(members), size, MaxSetChanges, MaxSetBytes, ErrTooLarge)
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	set := crdt.SetIDOf(members)
+	for _, m := range members {
+		tx.b.log(set, tx.b.touched[m.Key], m.Change)
+	}
+	return nil
+}

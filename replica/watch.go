@@ -1,0 +1,106 @@
+package replica
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+)
+
+// Event tells of one change of one record.
+type Event struct {
+	LSN     crdt.LSN
+	Key     crdt.Key
+	Hash    crdt.Hash
+	Actor   crdt.ActorID
+	Origin  Origin
+	Time    int64           // the author's clock, milliseconds since 1970
+	Deleted bool            // there is no record any more
+	Value   json.RawMessage // the stored view when the event was delivered; nil if Deleted
+}
+
+// Origin says how a change came into this file.
+type Origin struct {
+	Local bool           // written here, by this or another process
+	Peer  crdt.ReplicaID // else: the peer that sent it, not always its author
+}
+
+// Watch yields the changes of a collection ("" for all) that are committed from
+// now on, by this or another process, local or received, each once and in log
+// order. Now is when Watch is called, not when the loop begins. A slow loop
+// delays nobody else. The sequence ends when ctx does, without an error, or
+// after an error.
+func (r *Replica) Watch(ctx context.Context, collection string) iter.Seq2[Event, error] {
+	var from crdt.Cursor
+	err := r.store.Read(ctx, func(rd *persist.Reader) error {
+		from = rd.Head()
+		return nil
+	})
+	return func(yield func(Event, error) bool) {
+		if err != nil {
+			yield(Event{}, translate(err))
+			return
+		}
+		r.watch(ctx, collection, from.LSN, yield)
+	}
+}
+
+func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, yield func(Event, error) bool) {
+	ctx, stop := r.scoped(ctx)
+	defer stop()
+	want := func(row *persist.LogRow) bool { return collection == "" || row.Key.Collection == collection }
+	ear := r.tail.listen(want)
+	defer r.tail.unlisten(ear)
+	for {
+		rows, err := r.tail.after(ctx, pos)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		for i := range rows {
+			pos = rows[i].LSN
+			if !want(&rows[i]) {
+				continue
+			}
+			ev, err := r.event(ctx, &rows[i])
+			if ctx.Err() != nil || !yield(ev, err) || err != nil {
+				return
+			}
+		}
+		if len(rows) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ear.wake:
+		}
+	}
+}
+
+func (r *Replica) event(ctx context.Context, row *persist.LogRow) (Event, error) {
+	ev := Event{LSN: row.LSN, Key: row.Key, Hash: row.Hash, Time: row.Time, Origin: Origin{Local: row.Source == 0}}
+	c, err := crdt.ParseChange(row.Data)
+	if err != nil {
+		return ev, recordError("watch", row.Key, err)
+	}
+	ev.Actor = c.Actor()
+	err = r.store.Read(ctx, func(rd *persist.Reader) error {
+		if !ev.Origin.Local {
+			p, err := rd.PeerByID(row.Source)
+			if err != nil {
+				return err
+			}
+			ev.Origin.Peer = p.Replica
+		}
+		ev.Value, err = r.stored(rd, row.Key)
+		return err
+	})
+	ev.Deleted = ev.Value == nil
+	return ev, translate(err)
+}
