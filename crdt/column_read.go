@@ -46,12 +46,18 @@ type runs struct {
 	f      *failure
 }
 
-// open starts a column; one that is absent and nullable is nulls throughout.
-func (r *runs) open(col int, in []byte, nullable bool, f *failure) {
-	r.in, r.col, r.f = in, col, f
-	if len(in) == 0 && nullable {
+// openRuns starts a column that has a value for each operation.
+func openRuns(cols *[columnCount][]byte, col int, f *failure) runs {
+	return runs{in: cols[col], col: col, f: f}
+}
+
+// openNullable starts a column that is nulls throughout when it is absent.
+func openNullable(cols *[columnCount][]byte, col int, f *failure) runs {
+	r := openRuns(cols, col, f)
+	if len(r.in) == 0 {
 		r.kind, r.left, r.valued = runNulls, math.MaxInt, true
 	}
+	return r
 }
 
 // head reads the next run's header.
@@ -208,15 +214,22 @@ type bools struct {
 	f     *failure
 }
 
-// open starts a column; one that is absent and may be is false throughout.
-func (c *bools) open(col int, in []byte, optional bool, f *failure) {
-	c.in, c.col, c.f, c.value = in, col, f, true
-	switch {
-	case len(in) == 0 && optional:
-		c.left, c.value, c.any = math.MaxInt, false, true
-	case len(in) > 0 && in[0] == 0: // begins with a true
-		c.in, c.value = in[1:], false
+// openBools starts a column that has a value for each operation.
+func openBools(cols *[columnCount][]byte, col int, f *failure) bools {
+	c := bools{in: cols[col], col: col, f: f, value: true}
+	if len(c.in) > 0 && c.in[0] == 0 { // begins with a true
+		c.in, c.value = c.in[1:], false
 	}
+	return c
+}
+
+// openOptional starts a column that is false throughout when it is absent.
+func openOptional(cols *[columnCount][]byte, col int, f *failure) bools {
+	c := openBools(cols, col, f)
+	if len(c.in) == 0 {
+		c.left, c.value, c.any = math.MaxInt, false, true
+	}
+	return c
 }
 
 func (c *bools) next() bool {

@@ -71,8 +71,10 @@ func literalLength[T comparable](i, n int, at func(int) (T, bool)) int {
 func appendNumbers(dst []byte, column []int64) []byte {
 	return appendRuns(dst, len(column),
 		func(i int) (int64, bool) { return column[i], column[i] != null },
-		func(dst []byte, v int64) []byte { return appendUleb(dst, uint64(v)) })
+		appendNumber)
 }
+
+func appendNumber(dst []byte, v int64) []byte { return appendUleb(dst, uint64(v)) }
 
 // appendDeltas appends a column of numbers as differences, each to the one
 // before it that is not null. It overwrites column with them.

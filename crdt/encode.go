@@ -1,8 +1,6 @@
 package crdt
 
-import (
-	"crypto/sha256"
-)
+import "crypto/sha256"
 
 // encode writes the chunk of a change whose other fields are set, and its hash:
 // byte for byte what Automerge's own encoder writes for the same change. The
@@ -13,16 +11,12 @@ func (c *Change) encode() error {
 	if err := c.checkBounds(); err != nil {
 		return err
 	}
-	var space [512]byte
-	var numbers [16]int64
-	w := opWriter{c: c, dst: space[:0], column: numbers[:0]}
-	w.columns()
+	var headSpace [512]byte // usually enough, and not on the heap
+	w := opWriter{ops: c.ops}
+	cols := w.columns(make([]byte, 0, 128))
+	head := w.appendColumnList(c.appendHeader(headSpace[:0]))
 
-	var headSpace [512]byte
-	head := c.appendHeader(headSpace[:0])
-	head = w.appendColumnList(head)
-
-	size := len(head) + len(w.dst) + len(c.extra)
+	size := len(head) + len(cols) + len(c.extra)
 	total := chunkTypeAt + 1 + ulebLen(uint64(size)) + size
 	if total > MaxChangeSize {
 		return invalid(CodeSize, "%d bytes, at most %d are taken", total, MaxChangeSize)
@@ -31,7 +25,7 @@ func (c *Change) encode() error {
 	raw = append(raw, chunkMagic+"\x00\x00\x00\x00"...)
 	raw = appendUleb(append(raw, chunkChange), uint64(size))
 	raw = append(raw, head...)
-	raw = append(raw, w.dst...)
+	raw = append(raw, cols...)
 	raw = append(raw, c.extra...)
 	c.hash = sha256.Sum256(raw[chunkTypeAt:])
 	copy(raw[4:8], c.hash[:])
@@ -73,31 +67,32 @@ func (c *Change) appendHeader(dst []byte) []byte {
 	return dst
 }
 
-// opWriter encodes the operations, a column after the other into one buffer.
+// scratch is how many numbers of a column need no memory.
+const scratch = 16
+
+// opWriter encodes the operations, a column after the other.
 type opWriter struct {
-	c      *Change
-	dst    []byte
-	sizes  [columnCount]int
-	column []int64 // the numbers of the column at hand
+	ops   []Op
+	sizes [columnCount]int
 }
 
-func (w *opWriter) columns() {
-	ops := w.c.ops
-	if len(ops) == 0 {
-		return
+// columns appends all columns to dst and notes their lengths.
+func (w *opWriter) columns(dst []byte) []byte {
+	if len(w.ops) == 0 {
+		return dst
 	}
-	w.numbers(colObjActor, func(op *Op) int64 { return refActor(op.Obj) })
-	w.numbers(colObjCounter, func(op *Op) int64 { return refCounter(op.Obj) })
-	w.numbers(colElemActor, elemActor)
-	w.deltas(colElemCounter, elemCounter)
-	w.texts(colKey, func(op *Op) (string, bool) { return op.Key, op.InMap })
-	w.bools(colInsert, func(op *Op) bool { return op.Insert })
-	w.numbers(colAction, func(op *Op) int64 { return int64(op.Action) })
-	w.numbers(colValueMeta, func(op *Op) int64 { return valueMeta(op.Value) })
-	w.values()
-	w.numbers(colPredCount, func(op *Op) int64 { return int64(len(op.Pred)) })
-	w.preds()
-	w.marks()
+	dst = w.numbers(dst, colObjActor, func(op *Op) int64 { return refActor(op.Obj) })
+	dst = w.numbers(dst, colObjCounter, func(op *Op) int64 { return refCounter(op.Obj) })
+	dst = w.numbers(dst, colElemActor, elemActor)
+	dst = w.elemCounters(dst)
+	dst = w.texts(dst, colKey, func(op *Op) (string, bool) { return op.Key, op.InMap })
+	dst = w.bools(dst, colInsert, func(op *Op) bool { return op.Insert })
+	dst = w.numbers(dst, colAction, func(op *Op) int64 { return int64(op.Action) })
+	dst = w.numbers(dst, colValueMeta, func(op *Op) int64 { return valueMeta(op.Value) })
+	dst = w.values(dst)
+	dst = w.numbers(dst, colPredCount, func(op *Op) int64 { return int64(len(op.Pred)) })
+	dst = w.preds(dst)
+	return w.marks(dst)
 }
 
 func refActor(r Ref) int64 {
@@ -128,88 +123,90 @@ func elemCounter(op *Op) int64 {
 	return int64(op.Elem.Counter)
 }
 
-// close notes how long the column at hand has become.
-func (w *opWriter) close(col, from int) { w.sizes[col] = len(w.dst) - from }
+func (w *opWriter) numbers(dst []byte, col int, get func(*Op) int64) []byte {
+	from := len(dst)
+	dst = appendRuns(dst, len(w.ops), func(i int) (int64, bool) {
+		v := get(&w.ops[i])
+		return v, v != null
+	}, appendNumber)
+	w.sizes[col] = len(dst) - from
+	return dst
+}
 
-func (w *opWriter) fill(get func(*Op) int64) {
-	w.column = w.column[:0]
-	for i := range w.c.ops {
-		w.column = append(w.column, get(&w.c.ops[i]))
+func (w *opWriter) elemCounters(dst []byte) []byte {
+	var space [scratch]int64
+	column := space[:0]
+	for i := range w.ops {
+		column = append(column, elemCounter(&w.ops[i]))
 	}
+	from := len(dst)
+	dst = appendDeltas(dst, column)
+	w.sizes[colElemCounter] = len(dst) - from
+	return dst
 }
 
-func (w *opWriter) numbers(col int, get func(*Op) int64) {
-	w.fill(get)
-	from := len(w.dst)
-	w.dst = appendNumbers(w.dst, w.column)
-	w.close(col, from)
+func (w *opWriter) texts(dst []byte, col int, get func(*Op) (string, bool)) []byte {
+	from := len(dst)
+	dst = appendRuns(dst, len(w.ops), func(i int) (string, bool) { return get(&w.ops[i]) }, appendLengthed)
+	w.sizes[col] = len(dst) - from
+	return dst
 }
 
-func (w *opWriter) deltas(col int, get func(*Op) int64) {
-	w.fill(get)
-	from := len(w.dst)
-	w.dst = appendDeltas(w.dst, w.column)
-	w.close(col, from)
+func (w *opWriter) bools(dst []byte, col int, get func(*Op) bool) []byte {
+	from := len(dst)
+	dst = appendBools(dst, len(w.ops), func(i int) bool { return get(&w.ops[i]) })
+	w.sizes[col] = len(dst) - from
+	return dst
 }
 
-func (w *opWriter) texts(col int, get func(*Op) (string, bool)) {
-	from := len(w.dst)
-	ops := w.c.ops
-	w.dst = appendRuns(w.dst, len(ops), func(i int) (string, bool) { return get(&ops[i]) }, appendLengthed)
-	w.close(col, from)
-}
-
-func (w *opWriter) bools(col int, get func(*Op) bool) {
-	from := len(w.dst)
-	ops := w.c.ops
-	w.dst = appendBools(w.dst, len(ops), func(i int) bool { return get(&ops[i]) })
-	w.close(col, from)
-}
-
-func (w *opWriter) values() {
-	from := len(w.dst)
-	for i := range w.c.ops {
-		w.dst = appendValue(w.dst, w.c.ops[i].Value)
+func (w *opWriter) values(dst []byte) []byte {
+	from := len(dst)
+	for i := range w.ops {
+		dst = appendValue(dst, w.ops[i].Value)
 	}
-	w.close(colValue, from)
+	w.sizes[colValue] = len(dst) - from
+	return dst
 }
 
 // preds writes the predecessors of all operations, flat.
-func (w *opWriter) preds() {
-	w.column = w.column[:0]
-	for i := range w.c.ops {
-		for _, p := range w.c.ops[i].Pred {
-			w.column = append(w.column, int64(p.Actor))
+func (w *opWriter) preds(dst []byte) []byte {
+	var space [scratch]int64
+	column := space[:0]
+	for i := range w.ops {
+		for _, p := range w.ops[i].Pred {
+			column = append(column, int64(p.Actor))
 		}
 	}
-	from := len(w.dst)
-	w.dst = appendNumbers(w.dst, w.column)
-	w.close(colPredActor, from)
+	from := len(dst)
+	dst = appendNumbers(dst, column)
+	w.sizes[colPredActor] = len(dst) - from
 
-	w.column = w.column[:0]
-	for i := range w.c.ops {
-		for _, p := range w.c.ops[i].Pred {
-			w.column = append(w.column, int64(p.Counter))
+	column = column[:0]
+	for i := range w.ops {
+		for _, p := range w.ops[i].Pred {
+			column = append(column, int64(p.Counter))
 		}
 	}
-	from = len(w.dst)
-	w.dst = appendDeltas(w.dst, w.column)
-	w.close(colPredCounter, from)
+	from = len(dst)
+	dst = appendDeltas(dst, column)
+	w.sizes[colPredCounter] = len(dst) - from
+	return dst
 }
 
 // marks writes the two columns that exist only where there are marks.
-func (w *opWriter) marks() {
+func (w *opWriter) marks(dst []byte) []byte {
 	expands, named := false, false
-	for i := range w.c.ops {
-		expands = expands || w.c.ops[i].Expand
-		named = named || w.c.ops[i].MarkName != ""
+	for i := range w.ops {
+		expands = expands || w.ops[i].Expand
+		named = named || w.ops[i].MarkName != ""
 	}
 	if expands {
-		w.bools(colExpand, func(op *Op) bool { return op.Expand })
+		dst = w.bools(dst, colExpand, func(op *Op) bool { return op.Expand })
 	}
 	if named {
-		w.texts(colMarkName, func(op *Op) (string, bool) { return op.MarkName, op.MarkName != "" })
+		dst = w.texts(dst, colMarkName, func(op *Op) (string, bool) { return op.MarkName, op.MarkName != "" })
 	}
+	return dst
 }
 
 // appendColumnList appends the specification and length of each column that is

@@ -15,14 +15,17 @@ func ParseChange(chunk []byte) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Change{raw: raw, hash: hash}
-	var f failure
-	r := reader{b: raw[head:], f: &f}
+	both := &struct { // in one allocation
+		c Change
+		f failure
+	}{c: Change{raw: raw, hash: hash}}
+	c, f := &both.c, &both.f
+	r := reader{b: raw[head:], f: f}
 	r.header(c)
 	cols := r.columns()
 	c.extra = r.b
 	if f.err == nil {
-		c.parseOps(&cols, &f)
+		c.parseOps(&cols, f)
 	}
 	if f.err != nil {
 		return nil, f.err

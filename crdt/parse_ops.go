@@ -2,7 +2,7 @@ package crdt
 
 // opReader decodes the operation columns side by side, a row an operation.
 type opReader struct {
-	f failure
+	f *failure
 
 	objActor, objCounter   numbers
 	elemActor, elemCounter numbers
@@ -34,24 +34,21 @@ func (c *Change) parseOps(cols *[columnCount][]byte, f *failure) {
 	if f.err != nil || n == 0 {
 		return
 	}
-	r := opReader{change: c}
-	r.open(cols)
+	r := openOps(c, cols, f)
+	r.used.add(0) // the author
 	c.ops = make([]Op, n)
 	if preds > 0 {
 		r.preds = make([]Ref, 0, preds)
 	}
 	for i := range c.ops {
-		r.row(&c.ops[i])
-		if r.f.err == nil {
-			c.checkOp(i, &r.f)
+		if r.row(&c.ops[i]); f.err == nil {
+			c.checkOp(i, f)
 		}
-		if r.f.err != nil {
-			f.err = r.f.err
+		if f.err != nil {
 			return
 		}
 	}
 	r.end()
-	f.err = r.f.err
 }
 
 // parseNoOps: a change without operations has no columns and one actor.
@@ -81,24 +78,27 @@ func countOps(cols *[columnCount][]byte) (ops, preds int, ok bool) {
 	return ops, preds, ok && counts == ops && preds <= MaxOps
 }
 
-func (r *opReader) open(cols *[columnCount][]byte) {
-	r.objActor.open(colObjActor, cols[colObjActor], true, &r.f)
-	r.objCounter.open(colObjCounter, cols[colObjCounter], true, &r.f)
-	r.elemActor.open(colElemActor, cols[colElemActor], true, &r.f)
-	r.elemCounter.open(colElemCounter, cols[colElemCounter], true, &r.f)
-	r.elemCounter.delta = true
-	r.key.open(colKey, cols[colKey], true, &r.f)
-	r.insert.open(colInsert, cols[colInsert], false, &r.f)
-	r.action.open(colAction, cols[colAction], false, &r.f)
-	r.meta.open(colValueMeta, cols[colValueMeta], false, &r.f)
-	r.values = cols[colValue]
-	r.predCount.open(colPredCount, cols[colPredCount], false, &r.f)
-	r.predActor.open(colPredActor, cols[colPredActor], true, &r.f)
-	r.predCounter.open(colPredCounter, cols[colPredCounter], true, &r.f)
-	r.predCounter.delta = true
-	r.expand.open(colExpand, cols[colExpand], true, &r.f)
-	r.markName.open(colMarkName, cols[colMarkName], true, &r.f)
-	r.used.add(0)
+// openOps starts the columns. It builds the reader in one expression so that
+// nothing of it has to be on the heap.
+func openOps(c *Change, cols *[columnCount][]byte, f *failure) opReader {
+	return opReader{
+		f:           f,
+		change:      c,
+		objActor:    numbers{runs: openNullable(cols, colObjActor, f)},
+		objCounter:  numbers{runs: openNullable(cols, colObjCounter, f)},
+		elemActor:   numbers{runs: openNullable(cols, colElemActor, f)},
+		elemCounter: numbers{runs: openNullable(cols, colElemCounter, f), delta: true},
+		key:         texts{runs: openNullable(cols, colKey, f)},
+		insert:      openBools(cols, colInsert, f),
+		action:      numbers{runs: openRuns(cols, colAction, f)},
+		meta:        numbers{runs: openRuns(cols, colValueMeta, f)},
+		values:      cols[colValue],
+		predCount:   numbers{runs: openRuns(cols, colPredCount, f)},
+		predActor:   numbers{runs: openNullable(cols, colPredActor, f)},
+		predCounter: numbers{runs: openNullable(cols, colPredCounter, f), delta: true},
+		expand:      openOptional(cols, colExpand, f),
+		markName:    texts{runs: openNullable(cols, colMarkName, f)},
+	}
 }
 
 func (r *opReader) row(op *Op) {
@@ -188,12 +188,17 @@ func (r *opReader) pred(op *Op) {
 
 // end checks that all columns are used up and all actors referred to.
 func (r *opReader) end() {
-	for _, c := range []*runs{
-		&r.objActor.runs, &r.objCounter.runs, &r.elemActor.runs, &r.elemCounter.runs, &r.key.runs,
-		&r.action.runs, &r.meta.runs, &r.predCount.runs, &r.predActor.runs, &r.predCounter.runs, &r.markName.runs,
-	} {
-		c.end()
-	}
+	r.objActor.end()
+	r.objCounter.end()
+	r.elemActor.end()
+	r.elemCounter.end()
+	r.key.end()
+	r.action.end()
+	r.meta.end()
+	r.predCount.end()
+	r.predActor.end()
+	r.predCounter.end()
+	r.markName.end()
 	r.insert.end()
 	r.expand.end()
 	if !r.expand.any {
