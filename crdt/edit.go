@@ -113,7 +113,9 @@ func (e *Edit) emit(obj *object, o Op, elem opID, preds []opID) (opID, error) {
 	for _, p := range preds {
 		e.preds = append(e.preds, e.ref(p))
 	}
-	o.Pred = e.preds[from:len(e.preds):len(e.preds)]
+	if o.Pred = nil; len(preds) > 0 {
+		o.Pred = e.preds[from:len(e.preds):len(e.preds)]
+	}
 	id := opID{ctr: uint32(c.MaxOp()) + 1, node: e.node}
 	c.ops = append(c.ops, o)
 	e.h.apply(obj, &c.ops[len(c.ops)-1], id, elem, preds)

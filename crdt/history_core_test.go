@@ -3,7 +3,6 @@ package crdt_test
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/automerge/automerge-go"
 	"github.com/stretchr/testify/require"
@@ -115,5 +114,3 @@ func TestHistoryEqualsCore(t *testing.T) {
 		})
 	}
 }
-
-var _ = time.Now

@@ -1,7 +1,9 @@
 package crdt_test
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/godwitdb/godwit/crdt"
 )
@@ -36,3 +38,5 @@ func maxOp(changes []*crdt.Change) (m uint64) {
 	}
 	return m
 }
+
+func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
