@@ -58,13 +58,11 @@ func (h *History) apply(obj *object, o *Op, id, elem opID, preds []opID) {
 			e.slot.first = id
 		}
 		obj.seq.insert(elem, e)
-		h.size += 64
+		h.size += 72
 	default:
 		leaf, i := obj.seq.locate(elem)
-		s := &leaf.elems[i].slot
-		before := obj.seq.widthOf(s)
-		h.change(s, o, id, preds)
-		obj.seq.widen(leaf, obj.seq.widthOf(s)-before)
+		h.change(&leaf.elems[i].slot, o, id, preds)
+		obj.seq.resize(leaf, i)
 	}
 }
 

@@ -139,7 +139,7 @@ func (e *Edit) splice(obj *object, pos, del int, s string) error {
 	if pos > 0 {
 		leaf, i, offset := seq.at(pos - 1)
 		ref = leaf.elems[i].id
-		if el := &leaf.elems[i]; offset+1 < seq.widthOf(&el.slot) {
+		if el := &leaf.elems[i]; offset+1 < int(el.width) {
 			runes := []rune(e.h.char(el.slot.first))
 			s = string(runes[:offset+1]) + s
 			del, pos = del+offset+1, pos-offset-1
@@ -170,7 +170,7 @@ func (e *Edit) cut(obj *object, pos, del int) (rest string, err error) {
 	leaf, i, _ := seq.at(pos)
 	for del > 0 {
 		el := leaf.elems[i]
-		if w := seq.widthOf(&el.slot); w > 0 {
+		if w := int(el.width); w > 0 {
 			if w > del {
 				rest = string([]rune(e.h.char(el.slot.first))[del:])
 			}

@@ -89,14 +89,14 @@ func (s *slot) remove(h *History, id opID) {
 }
 
 // textWidth returns how many code points an element of a text shows.
-func (o *Op) textWidth() int {
+func (o *Op) textWidth() int32 {
 	if o.Action != Set || o.Value.kind != KindString {
 		return 1 // shown as U+FFFC
 	}
 	if len(o.Value.str) == 1 {
 		return 1
 	}
-	return utf8.RuneCountInString(o.Value.str)
+	return int32(utf8.RuneCountInString(o.Value.str))
 }
 
 // smallMap is how many fields are kept in order, without an index.

@@ -29,8 +29,9 @@ type seqNode struct {
 
 // element is one place of a sequence, named by the operation that inserted it.
 type element struct {
-	id   opID
-	slot slot
+	id    opID
+	slot  slot
+	width int32 // index positions it takes: kept, since looking them up costs cache misses
 }
 
 func newSequence(h *History, text bool) *sequence {
@@ -56,9 +57,10 @@ func (s *sequence) insert(ref opID, e element) {
 	if s.where != nil {
 		s.where[e.id] = leaf
 	}
-	w := s.widthOf(&e.slot)
+	e.width = s.widthOf(&e.slot)
+	leaf.elems[i].width = e.width
 	for n := leaf; n != nil; n = n.parent {
-		n.width += w
+		n.width += int(e.width)
 		if n.least.ctr == 0 || s.h.less(e.id, n.least) {
 			n.least = e.id
 		}
@@ -193,7 +195,7 @@ func (s *sequence) adopt(left, right *seqNode) {
 func (s *sequence) sum(n *seqNode) {
 	n.width, n.least = 0, opID{}
 	for i := range n.elems {
-		n.width += s.widthOf(&n.elems[i].slot)
+		n.width += int(n.elems[i].width)
 		if i == 0 || s.h.less(n.elems[i].id, n.least) {
 			n.least = n.elems[i].id
 		}
@@ -206,18 +208,21 @@ func (s *sequence) sum(n *seqNode) {
 	}
 }
 
-// widen adds to the width of everything above a leaf whose element changed.
-func (s *sequence) widen(leaf *seqNode, by int) {
+// resize makes good for a change of an element's slot.
+func (s *sequence) resize(leaf *seqNode, i int) {
+	e := &leaf.elems[i]
+	by := s.widthOf(&e.slot) - e.width
 	if by == 0 {
 		return
 	}
+	e.width += by
 	for n := leaf; n != nil; n = n.parent {
-		n.width += by
+		n.width += int(by)
 	}
 }
 
 // widthOf returns how many index positions a slot takes.
-func (s *sequence) widthOf(sl *slot) int {
+func (s *sequence) widthOf(sl *slot) int32 {
 	if sl.empty() {
 		return 0
 	}
@@ -243,7 +248,7 @@ func (s *sequence) at(index int) (leaf *seqNode, i, offset int) {
 		n = n.kids[k]
 	}
 	for i = range n.elems {
-		w := s.widthOf(&n.elems[i].slot)
+		w := int(n.elems[i].width)
 		if index < w {
 			return n, i, index
 		}
@@ -307,7 +312,7 @@ func (s *sequence) index(id opID) int {
 	leaf, i := s.locate(id)
 	at := 0
 	for k := range i {
-		at += s.widthOf(&leaf.elems[k].slot)
+		at += int(leaf.elems[k].width)
 	}
 	for n := leaf; n.parent != nil; n = n.parent {
 		for _, k := range n.parent.kids {
