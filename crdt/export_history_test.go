@@ -99,3 +99,30 @@ func (s *sequence) check(n *seqNode) bool {
 	s.sum(n)
 	return n.width == was.width && n.least == was.least && len(n.elems) <= leafMax && len(n.kids) <= innerMax
 }
+
+// InPast reports whether the change of the given index is, by the stored clocks,
+// in the past of the change with these dependencies.
+func (h *History) InPast(deps []Hash, author ActorID, of *Change) bool {
+	k := &admission{h: h, c: &Change{actors: []ActorID{author}}, actors: []uint32{noActor}}
+	if a, ok := h.actorIdx[author]; ok {
+		k.actors[0] = a
+	}
+	for _, d := range deps {
+		k.deps = append(k.deps, h.byHash[d])
+	}
+	k.past = h.pastOf(k.deps, k.actors[0])
+	return k.covers(h.actorIdx[of.Actor()], uint32(of.seq))
+}
+
+// Diff exposes diff: it returns b as made from a by the script, and how many
+// items the script deletes and inserts.
+func Diff(a, b []int) (made []int, distance int) {
+	at := 0
+	for _, s := range diff(a, b) {
+		made = append(made, a[at:s.a]...)
+		made = append(made, b[s.b:s.b+s.ins]...)
+		at = s.a + s.del
+		distance += s.del + s.ins
+	}
+	return append(made, a[at:]...), distance
+}
