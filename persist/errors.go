@@ -13,6 +13,10 @@ var (
 	// ErrCapped: a peer has parked as much as it may.
 	ErrCapped = errors.New("peer has too much parked")
 
+	// errCorrupt: a stored value cannot have been written by this package.
+	errCorrupt = errors.New("the file is damaged: run a check")
+	errOver    = errors.New("the closure that this Reader or Tx belongs to is over")
+
 	// ErrNotOurs: the file is no godwit replica. It was not modified.
 	ErrNotOurs = errors.New("not a godwit replica")
 	// ErrNewerSchema: a newer godwit wrote the file. It was not modified.

@@ -1,83 +1,122 @@
 package persist
 
 import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
 	"iter"
 
 	"github.com/godwitdb/godwit/crdt"
 )
 
 // Reader reads one state of the store. It is not safe for concurrent use and
-// is valid within the closure it was handed to.
-type Reader struct{}
-
-// Head returns the end of the log.
-func (r *Reader) Head() crdt.Cursor { panic("TODO") }
-
-// CursorAt returns the cursor behind the log row lsn; ok is false when there
-// is no such row. Position 0 is always there.
-func (r *Reader) CursorAt(lsn crdt.LSN) (c crdt.Cursor, ok bool) { panic("TODO") }
-
-// Record returns the record, nil if there is none.
-func (r *Reader) Record(key crdt.Key) (*Record, error) { panic("TODO") }
-
-// Records yields the records of a collection with an id behind after, by id,
-// deleted ones too; limit 0 means all.
-func (r *Reader) Records(collection, after string, limit int) iter.Seq2[*Record, error] {
-	panic("TODO")
+// is valid within the closure it was handed to. What it returns is the
+// caller's.
+type Reader struct {
+	c     *conn // nil when the closure is over
+	head  crdt.Cursor
+	epoch uint64
+	err   error // the first failure, which is the closure's too
 }
 
-// Collections returns the names of the collections that have a record.
-func (r *Reader) Collections() ([]string, error) { panic("TODO") }
-
-// Conflicted yields the records with conflicts of a collection, or of all of
-// them when it is "", by key.
-func (r *Reader) Conflicted(collection string) iter.Seq2[*Record, error] { panic("TODO") }
-
-// Stale yields records of a collection whose view was computed under another
-// policy version, at most limit (0 means all), in no particular order.
-func (r *Reader) Stale(collection string, version int64, limit int) iter.Seq2[*Record, error] {
-	panic("TODO")
+// readWith runs fn on a snapshot of the connection.
+func readWith(c *conn, epoch uint64, fn func(*Reader) error) (err error) {
+	if _, err := c.exec(qBegin); err != nil {
+		return err
+	}
+	defer func() { // also when fn panics
+		if _, e := c.exec(qRollback); e != nil {
+			err = errors.Join(err, e)
+		}
+	}()
+	// A transaction sees the state of its first read: this one.
+	head, err := readHead(c, epoch)
+	if err != nil {
+		return err
+	}
+	r := &Reader{c: c, head: head, epoch: epoch}
+	defer func() { r.c = nil }()
+	if err := fn(r); err != nil {
+		return err
+	}
+	return r.err
 }
 
-// Changes yields the raw chunks of a record in log order.
-func (r *Reader) Changes(rid int64) iter.Seq2[[]byte, error] { panic("TODO") }
+func readHead(c *conn, epoch uint64) (crdt.Cursor, error) {
+	head := crdt.Cursor{Epoch: epoch}
+	row, err := c.one(qHead)
+	if err != nil || row == nil {
+		return head, err
+	}
+	head.LSN = crdt.LSN(row.int(0))
+	return head, row.fill(head.Chain[:], 1)
+}
 
-// Log returns the rows behind after, in order: whole change sets, at least one
-// if there is any, and no further one that would exceed maxRows or maxBytes of
-// Data.
-func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) { panic("TODO") }
+// one returns the first row of a query, nil if there is none.
+func (r *Reader) one(q query, args ...driver.Value) (row, error) {
+	if r.c == nil {
+		return nil, errOver
+	}
+	row, err := r.c.one(q, args...)
+	return row, r.fail(err)
+}
+
+// rows yields the rows of a query.
+func (r *Reader) rows(q query, args ...driver.Value) iter.Seq2[row, error] {
+	return func(yield func(row, error) bool) {
+		if r.c == nil {
+			yield(nil, errOver)
+			return
+		}
+		for row, err := range r.c.rows(q, args...) {
+			if !yield(row, r.fail(err)) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// fail remembers the first failure: a closure cannot overlook it.
+func (r *Reader) fail(err error) error {
+	if err != nil && r.err == nil {
+		r.err = err
+	}
+	return err
+}
+
+// scan yields what parse makes of each row.
+func scan[T any](r *Reader, parse func(row) (T, error), q query, args ...driver.Value) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for row, err := range r.rows(q, args...) {
+			var v T
+			if err == nil {
+				v, err = parse(row)
+				r.fail(err)
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// collect gathers what scan yields.
+func collect[T any](seq iter.Seq2[T, error]) ([]T, error) {
+	var all []T
+	for v, err := range seq {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
 
 // IsActor reports whether the actor is an incarnation that this file gave out.
-func (r *Reader) IsActor(actor crdt.ActorID) (bool, error) { panic("TODO") }
-
-// Peers returns all peers, by id.
-func (r *Reader) Peers() ([]Peer, error) { panic("TODO") }
-
-// Peer returns the peer, nil if there is none.
-func (r *Reader) Peer(replica crdt.ReplicaID, epoch uint64) (*Peer, error) { panic("TODO") }
-
-// Policies returns all collections' view policies, by collection.
-func (r *Reader) Policies() ([]CollectionPolicy, error) { panic("TODO") }
-
-// Policy returns a collection's view policy and its version; nil and 0 when
-// none was ever set.
-func (r *Reader) Policy(collection string) (json []byte, version int64, err error) { panic("TODO") }
-
-// AllPeers asks Parked and Quarantined for those of every peer.
-const AllPeers int64 = -1
-
-// Parked yields the parked sets of a peer, oldest first.
-func (r *Reader) Parked(peer int64) iter.Seq2[*ParkedSet, error] { panic("TODO") }
-
-// ParkedOn yields the sets that wait for a change of the record, oldest first.
-// They may be unparked within the loop.
-func (r *Reader) ParkedOn(key crdt.Key) iter.Seq2[*ParkedSet, error] { panic("TODO") }
-
-// Quarantined yields the refused changes of a peer, oldest first.
-func (r *Reader) Quarantined(peer int64) iter.Seq2[*Quarantined, error] { panic("TODO") }
-
-// Stats counts what the store holds.
-func (r *Reader) Stats() (Stats, error) { panic("TODO") }
+func (r *Reader) IsActor(actor crdt.ActorID) (bool, error) {
+	row, err := r.one(qActor, []byte(actor))
+	return row != nil, err
+}
 
 // Stats are counts of what a store holds.
 type Stats struct {
@@ -89,5 +128,25 @@ type Stats struct {
 	Quarantined int64 // changes
 	Dropped     int64 // refused changes that made room for later ones
 	Peers       int64
-	Bytes       int64 // of the database file, without its WAL
+	Bytes       int64 // of the database, without its WAL
+}
+
+// Stats counts what the store holds. It takes time in proportion to that.
+func (r *Reader) Stats() (Stats, error) {
+	row, err := r.one(qStats)
+	if err != nil {
+		return Stats{}, err
+	}
+	return Stats{
+		Records: row.int(0), Deleted: row.int(1), Conflicted: row.int(2), Changes: row.int(3),
+		Parked: row.int(4), Quarantined: row.int(5), Dropped: row.int(6), Peers: row.int(7), Bytes: row.int(8),
+	}, nil
+}
+
+// stored wraps an error of reading a stored value.
+func stored(what string, id any, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("read %s %v: %w", what, id, err)
 }

@@ -2,6 +2,10 @@ package persist
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -26,18 +30,78 @@ type Options struct {
 	PollInterval time.Duration // how often a Subscription looks for other processes' commits; default 50 ms; negative: never
 }
 
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.Synchronous != Full && opts.Synchronous != Normal {
+		return opts, fmt.Errorf("unknown Synchronous %d", opts.Synchronous)
+	}
+	if opts.BusyTimeout < 0 || opts.Readers < 0 {
+		return opts, errors.New("negative BusyTimeout or Readers")
+	}
+	if opts.BusyTimeout == 0 {
+		opts.BusyTimeout = 5 * time.Second
+	}
+	if opts.Readers == 0 {
+		opts.Readers = 4
+	}
+	if opts.PollInterval == 0 {
+		opts.PollInterval = 50 * time.Millisecond
+	}
+	return opts, nil
+}
+
 // Store is an open replica file. It is safe for concurrent use, also by
 // several processes.
 type Store struct {
 	path    string
+	opts    Options
 	replica crdt.ReplicaID
 	epoch   uint64
+
+	writer  *writer
+	readers *pool
+	wakes   *wakes
+
+	closing  sync.Once
+	closeErr error
 }
 
 // Open opens the replica at path, or creates it in a folder that exists.
 // Options may be nil. A file that is something else, or newer than this
 // program, is an *OpenError and left as it is.
-func Open(ctx context.Context, path string, opts *Options) (*Store, error) { panic("TODO") }
+func Open(ctx context.Context, path string, opts *Options) (*Store, error) {
+	s, err := open(ctx, path, opts)
+	if err != nil {
+		return nil, &OpenError{Path: path, Err: err}
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, path string, o *Options) (*Store, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c, err := openWriter(ctx, path, &opts)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{path: path, opts: opts}
+	if s.replica, s.epoch, err = readIdentity(c); err != nil {
+		c.close()
+		return nil, err
+	}
+	s.readers = newPool(path, opts)
+	s.wakes = newWakes(path, opts)
+	s.writer = startWriter(c, s.epoch, opts.Synchronous, s.wakes.wake)
+	return s, nil
+}
 
 // Path returns the path given to Open.
 func (s *Store) Path() string { return s.path }
@@ -47,52 +111,57 @@ func (s *Store) Path() string { return s.path }
 func (s *Store) Identity() (crdt.ReplicaID, uint64) { return s.replica, s.epoch }
 
 // Close waits for what is under way, then closes the file. Later calls of any
-// method give ErrClosed; Close itself may be called again.
-func (s *Store) Close() error { panic("TODO") }
+// method give ErrClosed; Close itself may be called again. Not to be called
+// from within a closure.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		// The writer goes last: only a connection that writes can fold the WAL
+		// into the file and remove it.
+		err := s.wakes.close()
+		err = errors.Join(err, s.readers.close())
+		s.closeErr = errors.Join(err, s.writer.close())
+	})
+	return s.closeErr
+}
 
 // NewIncarnation returns a new actor of this replica, recorded at FULL
 // whatever the mode: it is never given out again, not even after a power cut.
-func (s *Store) NewIncarnation(ctx context.Context) (crdt.ActorID, error) { panic("TODO") }
+func (s *Store) NewIncarnation(ctx context.Context) (crdt.ActorID, error) {
+	var incarnation [8]byte
+	rand.Read(incarnation[:]) // never fails
+	actor := s.replica.Actor(incarnation)
+	err := s.writer.do(ctx, &request{full: true, fn: func(tx *Tx) error {
+		_, err := tx.exec(qInsertActor, []byte(actor), time.Now().UnixMilli())
+		return err
+	}})
+	if err != nil {
+		return "", err
+	}
+	return actor, nil
+}
 
 // Commit runs fn in an immediate transaction and returns once that is
 // committed or nothing of fn remains.
 //
-// Calls at the same time share one transaction, each in its own savepoint: an
-// error of fn undoes fn alone and is returned as it is; a failing commit is the
-// error of all. A panic in fn undoes it and goes on in the caller. While it
-// waits its turn a call can be withdrawn by ctx; once fn was started, Commit
-// returns the true outcome. fn must not call Commit (ErrNested) or Read, nor
-// keep the Tx.
-func (s *Store) Commit(ctx context.Context, fn func(*Tx) error) error { panic("TODO") }
+// Calls at the same time share one transaction: an error of fn undoes fn alone
+// and is returned as it is; a failing commit is the error of all. A panic in fn
+// undoes it and goes on in the caller. While it waits its turn a call can be
+// withdrawn by ctx; once fn was started, Commit returns the true outcome. fn
+// runs on the store's one writing goroutine, must not call Commit (ErrNested),
+// and must not keep the Tx.
+func (s *Store) Commit(ctx context.Context, fn func(*Tx) error) error {
+	return s.writer.do(ctx, &request{fn: fn})
+}
 
 // Read runs fn on a snapshot: it sees the same state throughout, whatever is
-// committed meanwhile. fn must not keep the Reader. A failed read of the file
-// is returned even when fn returns nil.
-func (s *Store) Read(ctx context.Context, fn func(*Reader) error) error { panic("TODO") }
-
-// Subscribe returns a Subscription that is woken after each commit, of this
-// process or another. Close it.
-func (s *Store) Subscribe() *Subscription { panic("TODO") }
-
-// Subscription tells that something was committed.
-type Subscription struct{}
-
-// C delivers a value, at most one at a time, some time after a commit. Whoever
-// receives it reads what is new since it last did. A wake-up may be spurious.
-func (s *Subscription) C() <-chan struct{} { panic("TODO") }
-
-// Close ends it; C is never closed. The last one of a store ends its polling.
-func (s *Subscription) Close() { panic("TODO") }
-
-// Check walks every invariant of the store and calls each for what it finds.
-// The error is that of reading, or ctx's; problems are none.
-func (s *Store) Check(ctx context.Context, each func(Problem)) error { panic("TODO") }
-
-// Problem is a broken invariant.
-type Problem struct {
-	Kind   string   // a short constant word, as "chain"
-	Key    crdt.Key // the record, if it is about one
-	LSN    crdt.LSN // the log row, if it is about one
-	Detail string   // what is wrong
-	Advice string   // what to do
+// committed meanwhile. fn must not keep the Reader, and should not take long:
+// the WAL grows as long as a snapshot is held. A failed read of the file is
+// returned even when fn returns nil.
+func (s *Store) Read(ctx context.Context, fn func(*Reader) error) error {
+	c, err := s.readers.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.readers.give(c)
+	return readWith(c, s.epoch, fn)
 }

@@ -1,0 +1,191 @@
+package persist
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// Problem is a broken invariant.
+type Problem struct {
+	Kind   string   // a short constant word, as "chain"
+	Key    crdt.Key // the record, if it is about one
+	LSN    crdt.LSN // the log row, if it is about one
+	Detail string   // what is wrong
+	Advice string   // what to do
+}
+
+// String is for people.
+func (p Problem) String() string {
+	where := ""
+	if p.LSN != 0 {
+		where += fmt.Sprintf(" log row %d", p.LSN)
+	}
+	if p.Key != (crdt.Key{}) {
+		where += fmt.Sprintf(" record %s", p.Key)
+	}
+	return fmt.Sprintf("%s:%s: %s. %s.", p.Kind, where, p.Detail, p.Advice)
+}
+
+// What a person can do about a problem.
+const (
+	adviceRestore = "Sync what is here to another replica, then restore a backup or start a new replica and sync it"
+	adviceRebuild = "Rewrite the record from its changes"
+	adviceForget  = "Delete the entry; a peer sends it again"
+)
+
+// Check walks every invariant of the store, on one snapshot, and calls each for
+// what it finds:
+//
+//   - SQLite's own structures (PRAGMA quick_check);
+//   - the log: positions without a gap, the chain, each row's record and hash,
+//     the rows of a set side by side;
+//   - records: their changes form a history (sequence numbers without a gap,
+//     dependencies earlier in the log), of which heads, clock and lsn are what
+//     the row says;
+//   - parked sets wait for something, and waits belong to a set.
+//
+// The error is that of reading, or ctx's; problems are none.
+func (s *Store) Check(ctx context.Context, each func(Problem)) error {
+	return s.Read(ctx, func(r *Reader) error {
+		k := &checker{ctx: ctx, r: r, each: each}
+		for _, check := range []func() error{k.file, k.log, k.records, k.parked} {
+			if err := check(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type checker struct {
+	ctx  context.Context
+	r    *Reader
+	each func(Problem)
+}
+
+// file asks SQLite.
+func (k *checker) file() error {
+	for row, err := range k.r.rows(qQuickCheck) {
+		if err != nil {
+			return err
+		}
+		if text := row.text(0); text != "ok" {
+			k.each(Problem{Kind: "file", Detail: text, Advice: adviceRestore})
+		}
+	}
+	return k.ctx.Err()
+}
+
+// log follows the log from its first row.
+func (k *checker) log() error {
+	var last LogRow
+	closed := make(map[crdt.SetID]struct{}) // sets that ended
+	for l, err := range scan(k.r, parseLogRow, qCheckLog) {
+		if err != nil {
+			return err
+		}
+		problem := func(kind, detail, advice string) {
+			k.each(Problem{Kind: kind, Key: l.Key, LSN: l.LSN, Detail: detail, Advice: advice})
+		}
+		if l.LSN != last.LSN+1 {
+			problem("gap", fmt.Sprintf("the row before it is %d", last.LSN), adviceRestore)
+		}
+		if l.Key == (crdt.Key{}) {
+			problem("orphan", fmt.Sprintf("there is no record with rid %d", l.RID), adviceRestore)
+		} else if last.Chain.Next(l.Key, l.Hash) != l.Chain {
+			problem("chain", "the running hash does not follow from the row before", adviceRestore)
+		}
+		if h, ok := chunkHash(l.Data); !ok || h != l.Hash {
+			problem("hash", "the stored bytes are not those of the change "+l.Hash.String(), adviceRestore)
+		}
+		if l.Set != last.Set {
+			if _, again := closed[l.Set]; again {
+				problem("set", "the change set "+l.Set.String()+" is torn apart by other rows", adviceRestore)
+			}
+			closed[last.Set] = struct{}{}
+		}
+		last = l
+		if err := k.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunkHash computes the name of an undeflated change from its bytes: SHA-256
+// of everything behind the checksum, of which that is the beginning (Automerge
+// binary format, "chunk container").
+func chunkHash(data []byte) (h crdt.Hash, ok bool) {
+	if len(data) < 9 {
+		return h, false
+	}
+	h = sha256.Sum256(data[8:])
+	return h, string(data[:4]) == "\x85\x6f\x4a\x83" && string(data[4:8]) == string(h[:4])
+}
+
+// records replays each record's changes.
+func (k *checker) records() error {
+	for rec, err := range scan(k.r, parseRecord, qCheckRecords) {
+		if err != nil {
+			return err
+		}
+		if err := k.record(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *checker) record(rec *Record) error {
+	lsn := crdt.LSN(0)
+	problem := func(kind, detail, advice string) {
+		k.each(Problem{Kind: kind, Key: rec.Key, LSN: lsn, Detail: detail, Advice: advice})
+	}
+	h := history{clock: crdt.Clock{}, changes: map[crdt.Hash]bool{}}
+	for row, err := range k.r.rows(qCheckChanges, rec.RID) {
+		if err != nil {
+			return err
+		}
+		lsn = crdt.LSN(row.int(0))
+		if detail := h.add(row.blob(1)); detail != "" {
+			problem("history", detail, adviceRestore)
+		}
+	}
+	last := lsn
+	lsn = 0
+	if last != rec.LSN {
+		problem("lsn", fmt.Sprintf("the record says %d, its last row of the log is %d", rec.LSN, last), adviceRebuild)
+	}
+	if heads := h.heads(); !heads.Equal(rec.Heads) {
+		problem("heads", fmt.Sprintf("the record says %v, its changes give %v", rec.Heads, heads), adviceRebuild)
+	}
+	if !h.clock.Covers(rec.Clock) || !rec.Clock.Covers(h.clock) {
+		problem("clock", fmt.Sprintf("the record says %v, its changes give %v", rec.Clock, h.clock), adviceRebuild)
+	}
+	if err := rec.Key.Valid(); err != nil {
+		problem("key", err.Error(), adviceRestore)
+	}
+	return k.ctx.Err()
+}
+
+// parked compares parked sets with what they wait for.
+func (k *checker) parked() error {
+	for row, err := range k.r.rows(qCheckOrphanWaits) {
+		if err != nil {
+			return err
+		}
+		k.each(Problem{Kind: "parked", Key: crdt.Key{Collection: row.text(1), ID: row.text(2)},
+			Detail: fmt.Sprintf("the parked set %d that waits for it is gone", row.int(0)), Advice: adviceForget})
+	}
+	for row, err := range k.r.rows(qCheckIdleParked) {
+		if err != nil {
+			return err
+		}
+		k.each(Problem{Kind: "parked", Advice: adviceForget,
+			Detail: fmt.Sprintf("the parked set %d of peer %d waits for nothing", row.int(0), row.int(1))})
+	}
+	return k.ctx.Err()
+}

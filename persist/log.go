@@ -1,0 +1,110 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// LogRow is one change in the log.
+type LogRow struct {
+	LSN    crdt.LSN
+	Chain  crdt.Chain // the running hash up to and with this row
+	Set    crdt.SetID
+	RID    int64
+	Key    crdt.Key
+	Hash   crdt.Hash
+	Data   []byte // the chunk
+	Source int64  // the peer it came from, 0: made here
+	Time   int64  // ms since 1970, when it was appended
+}
+
+// Head returns the end of the log.
+func (r *Reader) Head() crdt.Cursor { return r.head }
+
+// CursorAt returns the cursor behind the log row lsn; ok is false when there
+// is no such row (and when reading fails, which fails the closure). Position 0
+// is always there.
+func (r *Reader) CursorAt(lsn crdt.LSN) (c crdt.Cursor, ok bool) {
+	c = crdt.Cursor{Epoch: r.epoch, LSN: lsn}
+	switch {
+	case lsn == 0:
+		return c, true
+	case lsn == r.head.LSN:
+		return r.head, true
+	}
+	row, err := r.one(qChainAt, int64(lsn))
+	if err == nil && row != nil {
+		err = r.fail(stored("log row", lsn, row.fill(c.Chain[:], 0)))
+	}
+	if err != nil || row == nil {
+		return crdt.Cursor{}, false
+	}
+	return c, true
+}
+
+// Changes yields the raw chunks of a record in log order.
+func (r *Reader) Changes(rid int64) iter.Seq2[[]byte, error] {
+	return scan(r, func(row row) ([]byte, error) { return row.blob(0), nil }, qChanges, rid)
+}
+
+// Log returns the rows behind after, in order: whole change sets, at least one
+// if there is any, and no further one that would exceed maxRows, or maxBytes of
+// Data.
+func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) {
+	var rows []LogRow
+	begin, bytes := 0, 0 // of the set being read; of all
+	for row, err := range scan(r, parseLogRow, qLog, int64(after)) {
+		if err != nil {
+			return nil, err
+		}
+		if n := len(rows); n > 0 && row.Set != rows[n-1].Set {
+			begin = n
+		}
+		bytes += len(row.Data)
+		if full := len(rows) >= maxRows || bytes > maxBytes; full && begin > 0 {
+			return rows[:begin], nil
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// parseLogRow reads the columns of qLog.
+func parseLogRow(row row) (LogRow, error) {
+	l := LogRow{
+		LSN:    crdt.LSN(row.int(0)),
+		RID:    row.int(3),
+		Source: row.int(5),
+		Time:   row.int(6),
+		Data:   row.blob(7),
+		Key:    crdt.Key{Collection: row.text(8), ID: row.text(9)},
+	}
+	err := errors.Join(row.fill(l.Chain[:], 1), row.fill(l.Set[:], 2), row.fill(l.Hash[:], 4))
+	return l, stored("log row", l.LSN, err)
+}
+
+// Append adds the row to the end of the log and sets its LSN and Chain. RID and
+// Key must be those of a record. The rows of one set are appended together.
+func (tx *Tx) Append(row *LogRow) error {
+	if tx.c == nil {
+		return errOver
+	}
+	if row.RID <= 0 || row.RID > tx.w.pos.maxRID {
+		return tx.fail(fmt.Errorf("append to log: no record has RID %d", row.RID))
+	}
+	if len(row.Data) == 0 {
+		return tx.fail(errors.New("append to log: change without data"))
+	}
+	next := crdt.Cursor{Epoch: tx.epoch, LSN: tx.head.LSN + 1, Chain: tx.head.Chain.Next(row.Key, row.Hash)}
+	_, err := tx.exec(qAppend, int64(next.LSN), next.Chain[:], row.Set[:], row.RID, row.Hash[:],
+		row.Source, row.Time, row.Data)
+	if err != nil {
+		return err
+	}
+	row.LSN, row.Chain = next.LSN, next.Chain
+	tx.head, tx.w.pos.head = next, next
+	return nil
+}

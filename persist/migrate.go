@@ -1,0 +1,114 @@
+package persist
+
+import (
+	"crypto/rand"
+	"embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// loadMigrations returns the migrations in order; number n is at index n-1 and
+// takes the schema from version n-1 to n.
+func loadMigrations() ([]string, error) {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql") // sorted
+	if err != nil {
+		return nil, err
+	}
+	sqls := make([]string, len(names))
+	for i, name := range names {
+		var n int
+		if _, err := fmt.Sscanf(name, "migrations/%03d_", &n); err != nil || n != i+1 {
+			return nil, fmt.Errorf("migration %s: want number %03d", name, i+1)
+		}
+		b, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		sqls[i] = string(b)
+	}
+	return sqls, nil
+}
+
+// migrate brings the schema up to date, one transaction a version.
+func migrate(c *conn) error {
+	migrations, err := loadMigrations()
+	if err != nil {
+		return err
+	}
+	for {
+		done, err := migrateOnce(c, migrations)
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+func migrateOnce(c *conn, migrations []string) (done bool, err error) {
+	version, err := c.pragma("PRAGMA user_version")
+	if err != nil || version == int64(len(migrations)) {
+		return true, err // nothing to do, so no lock is asked for
+	}
+	if _, err := c.exec(qBeginImmediate); err != nil {
+		return true, err
+	}
+	defer func() {
+		if err != nil {
+			_, e := c.exec(qRollback)
+			err = errors.Join(err, e)
+		}
+	}()
+	// Another process may have been here in the meantime.
+	if version, err = c.pragma("PRAGMA user_version"); err != nil {
+		return true, err
+	}
+	if err := checkVersion(version); err != nil {
+		return true, err
+	}
+	n, _ := version.(int64)
+	if n < int64(len(migrations)) {
+		if err := applyMigration(c, n, migrations[n]); err != nil {
+			return true, fmt.Errorf("migrate schema to version %d: %w", n+1, err)
+		}
+	}
+	_, err = c.exec(qCommit)
+	return false, err
+}
+
+func applyMigration(c *conn, from int64, sql string) error {
+	if err := c.run(sql); err != nil {
+		return err
+	}
+	if from == 0 {
+		if err := createIdentity(c); err != nil {
+			return err
+		}
+	}
+	return c.run(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", applicationID, from+1))
+}
+
+// createIdentity makes the file a replica of its own.
+func createIdentity(c *conn) error {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	_, err := c.exec(qInsertIdentity, b[:8], int64(binary.LittleEndian.Uint64(b[8:])), time.Now().UnixMilli())
+	return err
+}
+
+func readIdentity(c *conn) (id crdt.ReplicaID, epoch uint64, err error) {
+	r, err := c.one(qIdentity)
+	if err != nil {
+		return id, 0, err
+	}
+	if r == nil {
+		return id, 0, fmt.Errorf("no identity: %w", errCorrupt)
+	}
+	return id, uint64(r.int(1)), r.fill(id[:], 0)
+}

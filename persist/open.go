@@ -1,0 +1,175 @@
+package persist
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// applicationID marks our files in SQLite's header ("gdwt"). It is written by
+// the very transaction that creates the tables, before WAL mode is entered, so
+// a file with content always has it in its first page.
+const applicationID = 0x67647774
+
+// openWriter checks what is at path without touching it, creates or migrates
+// the file and returns the connection that writes.
+func openWriter(ctx context.Context, path string, opts *Options) (*conn, error) {
+	exists, err := inspect(path)
+	if err != nil {
+		return nil, err
+	}
+	if exists {
+		if err := inspectSchema(path); err != nil {
+			return nil, err
+		}
+	}
+	c, err := connect(path, "rwc")
+	if err != nil {
+		return nil, err
+	}
+	if err := prepareWriter(ctx, c, opts); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// inspect looks at the file as bytes. Absent and empty ones are to be created.
+func inspect(path string) (exists bool, err error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+			return false, ErrNoFolder
+		}
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !info.Mode().IsRegular() {
+		return false, ErrNotFile
+	}
+	// SQLite would fall back to reading only, and fail at the first write.
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return false, ErrReadOnly
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if info.Size() == 0 {
+		return false, nil
+	}
+	var header [100]byte // SQLite file format, section 1.3
+	if _, err := io.ReadFull(f, header[:]); err != nil {
+		return false, ErrNotOurs
+	}
+	if !bytes.HasPrefix(header[:], []byte("SQLite format 3\x00")) ||
+		binary.BigEndian.Uint32(header[68:]) != applicationID {
+		return false, ErrNotOurs
+	}
+	return true, nil
+}
+
+// inspectSchema reads the version through a connection that cannot write: a
+// newer one may still be in the WAL only.
+func inspectSchema(path string) error {
+	c, err := connect(path, "ro")
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	v, err := c.pragma("PRAGMA user_version")
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	return checkVersion(v)
+}
+
+func checkVersion(v any) error {
+	migrations, err := loadMigrations()
+	if err != nil {
+		return err
+	}
+	if n, _ := v.(int64); n > int64(len(migrations)) {
+		return fmt.Errorf("schema version %d, this program knows %d: %w", n, len(migrations), ErrNewerSchema)
+	}
+	return nil
+}
+
+func prepareWriter(ctx context.Context, c *conn, opts *Options) error {
+	if err := setUp(c, opts.BusyTimeout, 8<<10); err != nil {
+		return err
+	}
+	if err := migrate(c); err != nil {
+		return err
+	}
+	if err := enterWAL(ctx, c, opts.BusyTimeout); err != nil {
+		return err
+	}
+	// What a large transaction made of the WAL need not stay.
+	return c.run(opts.Synchronous.pragma() + "PRAGMA journal_size_limit = 67108864;")
+}
+
+// setUp sets what every connection of ours has.
+func setUp(c *conn, busy time.Duration, cacheKiB int) error {
+	return c.run(fmt.Sprintf("PRAGMA busy_timeout = %d; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d;",
+		busy.Milliseconds(), cacheKiB))
+}
+
+func (s Synchronous) pragma() string {
+	if s == Normal {
+		return "PRAGMA synchronous = NORMAL;"
+	}
+	return "PRAGMA synchronous = FULL;"
+}
+
+// enterWAL switches a new file to WAL. That needs the file for itself, and
+// SQLite does not wait for it, so we do.
+func enterWAL(ctx context.Context, c *conn, patience time.Duration) error {
+	for deadline := time.Now().Add(patience); ; {
+		mode, err := c.pragma("PRAGMA journal_mode = WAL")
+		if err == nil && mode == "wal" {
+			return nil
+		}
+		if err == nil {
+			return fmt.Errorf("enter WAL mode: still in mode %v", mode)
+		}
+		if !isBusy(err) || time.Now().After(deadline) {
+			return fmt.Errorf("enter WAL mode: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func isBusy(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && (e.Code == sqlite3.ErrBusy || e.Code == sqlite3.ErrLocked)
+}
+
+// openReader opens a connection that only reads.
+func openReader(path string, busy time.Duration) (*conn, error) {
+	c, err := connect(path, "ro")
+	if err != nil {
+		return nil, err
+	}
+	if err := setUp(c, busy, 2<<10); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}

@@ -1,0 +1,191 @@
+package persist
+
+// query names a statement of the table below.
+type query int
+
+const (
+	qBegin query = iota
+	qBeginImmediate
+	qCommit
+	qRollback
+	qSavepoint
+	qRelease
+	qRollbackTo
+	qDataVersion
+	qIdentity
+	qInsertIdentity
+	qSpace
+	qSetSpace
+	qInsertActor
+	qActor
+
+	qHead
+	qChainAt
+	qLog
+	qChanges
+	qAppend
+
+	qMaxRID
+	qRecord
+	qRecords
+	qCollections
+	qConflicted
+	qConflictedIn
+	qStale
+	qInsertRecord
+	qUpdateRecord
+	qUpdateRecordAll
+
+	qPeers
+	qPeer
+	qPeerByID
+	qPending
+	qInsertPeer
+	qUpdatePeer
+	qPolicies
+	qPolicy
+	qSetPolicy
+
+	qParked
+	qParkedOf
+	qParkedCount
+	qParkedByID
+	qParkedOn
+	qParkedBySet
+	qParkedUse
+	qWaits
+	qInsertParked
+	qInsertWait
+	qDeleteParked
+	qDeleteWaits
+
+	qQuarantined
+	qQuarantinedOf
+	qQuarantineUse
+	qQuarantineOldest
+	qReplaceQuarantined
+	qDeleteQuarantined
+	qCountDropped
+	qStats
+
+	qQuickCheck
+	qCheckLog
+	qCheckChanges
+	qCheckRecords
+	qCheckOrphanWaits
+	qCheckIdleParked
+
+	numQueries
+)
+
+const recordColumns = "rid, collection, id, heads, clock, max_op, json, policy, deleted, conflicts, created, updated, lsn"
+
+// queries holds every prepared statement, with the words for its errors.
+var queries = [numQueries]struct{ what, sql string }{
+	qBegin:          {"begin reading", "BEGIN"},
+	qBeginImmediate: {"begin transaction", "BEGIN IMMEDIATE"},
+	qCommit:         {"commit", "COMMIT"},
+	qRollback:       {"roll back", "ROLLBACK"},
+	qSavepoint:      {"set savepoint", "SAVEPOINT closure"},
+	qRelease:        {"release savepoint", "RELEASE closure"},
+	qRollbackTo:     {"roll back to savepoint", "ROLLBACK TO closure"},
+	qDataVersion:    {"read data version", "PRAGMA data_version"},
+	qIdentity:       {"read identity", "SELECT replica, epoch FROM meta"},
+	qInsertIdentity: {"write identity", "INSERT INTO meta (one, replica, epoch, created) VALUES (1, ?, ?, ?)"},
+	qSpace:          {"read space", "SELECT space FROM meta"},
+	qSetSpace:       {"write space", "UPDATE meta SET space = ?"},
+	qInsertActor:    {"write incarnation", "INSERT INTO actors (actor, created) VALUES (?, ?)"},
+	qActor:          {"read incarnation", "SELECT 1 FROM actors WHERE actor = ?"},
+
+	qHead:    {"read end of log", "SELECT lsn, chain FROM log ORDER BY lsn DESC LIMIT 1"},
+	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
+	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id
+		FROM log l LEFT JOIN records r ON r.rid = l.rid WHERE l.lsn > ? ORDER BY l.lsn`},
+	qChanges: {"read changes", "SELECT data FROM log WHERE rid = ? ORDER BY lsn"},
+	qAppend:  {"append to log", "INSERT INTO log (lsn, chain, set_id, rid, hash, source, time, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
+
+	qMaxRID:      {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
+	qRecord:      {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
+	qRecords:     {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
+	qCollections: {"read collections", "SELECT DISTINCT collection FROM records ORDER BY collection"},
+	qConflicted: {"read conflicted records", "SELECT " + recordColumns + ` FROM records INDEXED BY records_conflicts
+		WHERE conflicts > 0 ORDER BY collection, id`},
+	qConflictedIn: {"read conflicted records", "SELECT " + recordColumns + ` FROM records INDEXED BY records_conflicts
+		WHERE conflicts > 0 AND collection = ? ORDER BY id`},
+	qStale: {"read stale records", "SELECT " + recordColumns + ` FROM records INDEXED BY records_policy
+		WHERE collection = ?1 AND policy < ?2
+		UNION ALL SELECT ` + recordColumns + ` FROM records INDEXED BY records_policy
+		WHERE collection = ?1 AND policy > ?2 LIMIT ?3`},
+	// A rid that NewRID gave out in this transaction may have been put already.
+	qInsertRecord: {"insert record", "INSERT INTO records (" + recordColumns + `)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (rid) DO UPDATE SET heads = excluded.heads, clock = excluded.clock, max_op = excluded.max_op,
+		json = excluded.json, policy = excluded.policy, deleted = excluded.deleted,
+		conflicts = excluded.conflicts, updated = excluded.updated, lsn = excluded.lsn`},
+	// SQLite rewrites the entries of every index that has a column named by SET,
+	// changed or not. So the common update names none of them, and the other one
+	// follows when it found nothing.
+	qUpdateRecord: {"update record", `UPDATE records SET heads = ?, clock = ?, max_op = ?, json = ?,
+		deleted = ?, updated = ?, lsn = ? WHERE rid = ? AND policy = ? AND conflicts = ?`},
+	qUpdateRecordAll: {"update record", `UPDATE records SET heads = ?, clock = ?, max_op = ?, json = ?,
+		deleted = ?, updated = ?, lsn = ?, policy = ?9, conflicts = ?10 WHERE rid = ?8`},
+
+	qPeers:    {"read peers", "SELECT " + peerColumns + " FROM peers ORDER BY id"},
+	qPeer:     {"read peer", "SELECT " + peerColumns + " FROM peers WHERE replica = ? AND epoch = ?"},
+	qPeerByID: {"read peer", "SELECT " + peerColumns + " FROM peers WHERE id = ?"},
+	qPending:  {"count pending changes", "SELECT count(*) FROM log WHERE lsn > ? AND source <> ?"},
+	qInsertPeer: {"insert peer", "INSERT INTO peers (" + peerColumns + `)
+		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
+	qUpdatePeer: {"update peer", `UPDATE peers SET name = ?, read_epoch = ?, read_lsn = ?, read_chain = ?,
+		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?
+		WHERE id = ?`},
+	qPolicies: {"read policies", "SELECT collection, policy, version FROM policies ORDER BY collection"},
+	qPolicy:   {"read policy", "SELECT policy, version FROM policies WHERE collection = ?"},
+	qSetPolicy: {"write policy", `INSERT INTO policies (collection, policy, version) VALUES (?, ?, ?)
+		ON CONFLICT (collection) DO UPDATE SET policy = excluded.policy, version = excluded.version`},
+
+	qParked:       {"read parked sets", "SELECT " + parkedColumns + " FROM parked ORDER BY id"},
+	qParkedOf:     {"read parked sets", "SELECT " + parkedColumns + " FROM parked WHERE peer = ? ORDER BY id"},
+	qParkedCount:  {"count parked sets", "SELECT count(*) FROM parked"},
+	qParkedByID:   {"read parked set", "SELECT " + parkedColumns + " FROM parked WHERE id = ?"},
+	qParkedOn:     {"read parked sets", "SELECT parked FROM parked_on WHERE collection = ? AND id = ? ORDER BY parked"},
+	qParkedBySet:  {"read parked set", "SELECT id, size FROM parked WHERE peer = ? AND set_id = ?"},
+	qParkedUse:    {"measure parked sets", "SELECT count(*), coalesce(sum(size), 0) FROM parked WHERE peer = ?"},
+	qWaits:        {"read waits", "SELECT collection, id FROM parked_on WHERE parked = ?"},
+	qInsertParked: {"park set", "INSERT INTO parked (" + parkedColumns + ", size) VALUES (NULL, ?, ?, ?, ?, ?, ?) RETURNING id"},
+	qInsertWait:   {"park set", "INSERT OR IGNORE INTO parked_on (collection, id, parked) VALUES (?, ?, ?)"},
+	qDeleteParked: {"unpark set", "DELETE FROM parked WHERE id = ?"},
+	qDeleteWaits:  {"unpark set", "DELETE FROM parked_on WHERE parked = ?"},
+
+	qQuarantined:   {"read quarantine", "SELECT " + quarantineColumns + " FROM quarantine ORDER BY id"},
+	qQuarantinedOf: {"read quarantine", "SELECT " + quarantineColumns + " FROM quarantine WHERE peer = ? ORDER BY id"},
+	qQuarantineUse: {"measure quarantine", "SELECT count(*), coalesce(sum(size), 0) FROM quarantine WHERE peer = ?"},
+	qQuarantineOldest: {"read quarantine", `SELECT id, size FROM quarantine INDEXED BY quarantine_size
+		WHERE peer = ? ORDER BY id LIMIT 1`},
+	qReplaceQuarantined: {"quarantine change", "INSERT OR REPLACE INTO quarantine (" + quarantineColumns + `, size)
+		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
+	qDeleteQuarantined: {"release from quarantine", "DELETE FROM quarantine WHERE id = ?"},
+	qCountDropped: {"count dropped", `INSERT INTO quarantine_dropped (peer, count) VALUES (?, ?)
+		ON CONFLICT (peer) DO UPDATE SET count = count + excluded.count`},
+	qStats: {"count", `SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM records WHERE deleted <> 0),
+		(SELECT count(*) FROM records WHERE conflicts > 0), (SELECT count(*) FROM log),
+		(SELECT count(*) FROM parked), (SELECT count(*) FROM quarantine),
+		(SELECT coalesce(sum(count), 0) FROM quarantine_dropped), (SELECT count(*) FROM peers),
+		(SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)`},
+
+	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id
+		FROM log l LEFT JOIN records r ON r.rid = l.rid ORDER BY l.lsn`},
+	qCheckChanges: {"check changes", "SELECT lsn, data FROM log WHERE rid = ? ORDER BY lsn"},
+	qQuickCheck:   {"check file", "PRAGMA quick_check"},
+	qCheckRecords: {"check records", "SELECT " + recordColumns + " FROM records ORDER BY rid"},
+	qCheckOrphanWaits: {"check parked sets", `SELECT parked, collection, id FROM parked_on
+		WHERE parked NOT IN (SELECT id FROM parked)`},
+	qCheckIdleParked: {"check parked sets", `SELECT id, peer FROM parked WHERE id NOT IN (SELECT parked FROM parked_on)`},
+}
+
+const (
+	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
+		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen`
+	parkedColumns     = "id, peer, set_id, reason, time, data"
+	quarantineColumns = "id, peer, collection, record, hash, code, detail, time, data"
+)

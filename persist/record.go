@@ -1,0 +1,138 @@
+package persist
+
+import (
+	"database/sql/driver"
+	"fmt"
+	"iter"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// Record is a record's row.
+type Record struct {
+	RID           int64 // 0: not stored yet
+	Key           crdt.Key
+	Heads         crdt.Heads
+	Clock         crdt.Clock
+	MaxOp         uint64
+	JSON          []byte // the value under the collection's policy; nil: none
+	PolicyVersion int64  // the policy's version that JSON and Conflicts were computed under
+	Deleted       bool
+	Conflicts     int
+	Created       int64    // ms since 1970
+	Updated       int64    // ms since 1970
+	LSN           crdt.LSN // its last row of the log
+}
+
+// Record returns the record, nil if there is none.
+func (r *Reader) Record(key crdt.Key) (*Record, error) {
+	row, err := r.one(qRecord, key.Collection, key.ID)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	rec, err := parseRecord(row)
+	return rec, r.fail(err)
+}
+
+// Records yields the records of a collection with an id behind after, by id,
+// deleted ones too; limit 0 means all. Loops over records may write others, and
+// the one at hand.
+func (r *Reader) Records(collection, after string, limit int) iter.Seq2[*Record, error] {
+	return scan(r, parseRecord, qRecords, collection, after, sqlLimit(limit))
+}
+
+// Collections returns the names of the collections that have a record.
+func (r *Reader) Collections() ([]string, error) {
+	return collect(scan(r, func(row row) (string, error) { return row.text(0), nil }, qCollections))
+}
+
+// Conflicted yields the records with conflicts of a collection, or of all of
+// them when it is "", by key.
+func (r *Reader) Conflicted(collection string) iter.Seq2[*Record, error] {
+	if collection == "" {
+		return scan(r, parseRecord, qConflicted)
+	}
+	return scan(r, parseRecord, qConflictedIn, collection)
+}
+
+// Stale yields records of a collection whose view was computed under another
+// policy version, at most limit (0 means all), in no particular order. To
+// rewrite them, gather some first: the loop follows the index that PutRecord
+// changes.
+func (r *Reader) Stale(collection string, version int64, limit int) iter.Seq2[*Record, error] {
+	return scan(r, parseRecord, qStale, collection, version, sqlLimit(limit))
+}
+
+func sqlLimit(limit int) int64 {
+	if limit <= 0 {
+		return -1
+	}
+	return int64(limit)
+}
+
+// parseRecord reads the columns of recordColumns.
+func parseRecord(row row) (*Record, error) {
+	rec := &Record{
+		RID:           row.int(0),
+		Key:           crdt.Key{Collection: row.text(1), ID: row.text(2)},
+		MaxOp:         uint64(row.int(5)),
+		JSON:          row.textBytes(6),
+		PolicyVersion: row.int(7),
+		Deleted:       row.int(8) != 0,
+		Conflicts:     int(row.int(9)),
+		Created:       row.int(10),
+		Updated:       row.int(11),
+		LSN:           crdt.LSN(row.int(12)),
+	}
+	var err error
+	if rec.Heads, err = parseHeads(row.blob(3)); err == nil {
+		rec.Clock, err = parseClock(row.blob(4))
+	}
+	return rec, stored("record", rec.Key, err)
+}
+
+// NewRID returns a new record's RID, for log rows that are appended before
+// PutRecord inserts the record. PutRecord has to follow in the same closure.
+func (tx *Tx) NewRID() int64 {
+	tx.w.pos.maxRID++
+	return tx.w.pos.maxRID
+}
+
+// PutRecord writes the record: inserts it when its RID is 0 (which it sets) or
+// came from NewRID in this transaction, else updates the one with its RID. Key
+// and Created of an existing record are not changed. It keeps nothing of rec.
+func (tx *Tx) PutRecord(rec *Record) error {
+	tx.heads = nonNil(appendHeads(tx.heads[:0], rec.Heads))
+	tx.clock = nonNil(appendClock(tx.clock[:0], rec.Clock))
+	if rec.RID == 0 || rec.RID > tx.w.base.maxRID {
+		return tx.insertRecord(rec)
+	}
+	args := [...]driver.Value{tx.heads, tx.clock, int64(rec.MaxOp), asText(rec.JSON), rec.Deleted,
+		rec.Updated, int64(rec.LSN), rec.RID, rec.PolicyVersion, int64(rec.Conflicts)}
+	for _, q := range [...]query{qUpdateRecord, qUpdateRecordAll} {
+		if n, err := tx.exec(q, args[:]...); n == 1 || err != nil {
+			return err
+		}
+	}
+	return tx.fail(fmt.Errorf("update record %s: no record has RID %d", rec.Key, rec.RID))
+}
+
+func (tx *Tx) insertRecord(rec *Record) error {
+	if err := rec.Key.Valid(); err != nil {
+		return tx.fail(fmt.Errorf("insert record: %w", err))
+	}
+	if rec.RID > tx.w.pos.maxRID {
+		return tx.fail(fmt.Errorf("insert record %s: RID %d is not from NewRID", rec.Key, rec.RID))
+	}
+	rid := rec.RID
+	if rid == 0 {
+		rid = tx.NewRID()
+	}
+	_, err := tx.exec(qInsertRecord, rid, rec.Key.Collection, rec.Key.ID, tx.heads, tx.clock,
+		int64(rec.MaxOp), asText(rec.JSON), rec.PolicyVersion, rec.Deleted, int64(rec.Conflicts),
+		rec.Created, rec.Updated, int64(rec.LSN))
+	if err == nil {
+		rec.RID = rid
+	}
+	return err
+}

@@ -1,0 +1,222 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// errExited is what the others of a transaction get when a closure ended the
+// goroutine they were to be committed on.
+var errExited = errors.New("transaction given up: another closure called runtime.Goexit")
+
+// position is where the next rows go.
+type position struct {
+	head   crdt.Cursor
+	maxRID int64
+}
+
+// transact runs one transaction that begins with r.
+func (w *writer) transact(r *request) {
+	if err := w.begin(r.full); err != nil {
+		r.err = err
+		r.answer()
+		return
+	}
+	w.full = r.full
+	for r != nil {
+		if !w.run(r) {
+			return
+		}
+		if r = nil; !w.full {
+			r = w.next()
+		}
+	}
+	w.commit()
+}
+
+func (w *writer) begin(full bool) error {
+	if full && w.sync != Full {
+		if err := w.c.run(Full.pragma()); err != nil {
+			return fmt.Errorf("set synchronous: %w", err)
+		}
+	}
+	_, err := w.c.exec(qBeginImmediate)
+	if isBusy(err) {
+		err = fmt.Errorf("another process has been writing for longer than the busy timeout: %w", err)
+	}
+	if err == nil {
+		err = w.look()
+	}
+	if err != nil {
+		w.rollback(full)
+	}
+	return err
+}
+
+// look finds out whether somebody else has committed since we last did, and
+// where the log and the records end.
+func (w *writer) look() error {
+	r, err := w.c.one(qDataVersion)
+	if err != nil {
+		return err
+	}
+	w.version, w.pos = r.int(0), w.known
+	if w.version != w.seen {
+		w.generation++
+		if w.pos.head, err = readHead(w.c, w.epoch); err != nil {
+			return err
+		}
+		if r, err = w.c.one(qMaxRID); err != nil {
+			return err
+		}
+		w.pos.maxRID = r.int(0)
+	}
+	w.base = w.pos
+	return nil
+}
+
+// run runs the closure of r in the open transaction; false when that is over.
+// The first closure needs no savepoint: its failure is the transaction's.
+func (w *writer) run(r *request) bool {
+	w.current = r
+	first, before := len(w.group) == 0, w.pos
+	if first {
+		if !w.invoke(r) {
+			w.fail(r.err)
+			return false
+		}
+		w.join(r)
+		return true
+	}
+	if _, err := w.c.exec(qSavepoint); err != nil {
+		w.fail(err)
+		return false
+	}
+	if w.invoke(r) {
+		if _, err := w.c.exec(qRelease); err != nil {
+			w.fail(err)
+			return false
+		}
+		w.join(r)
+		return true
+	}
+	// Some errors (no space, no memory) make SQLite end the whole transaction;
+	// then there is no savepoint to return to.
+	if err := w.undo(); err != nil {
+		w.fail(errors.Join(r.err, err))
+		return false
+	}
+	w.current, w.pos = nil, before
+	r.rolledBack()
+	r.answer()
+	return true
+}
+
+func (w *writer) join(r *request) {
+	w.group = append(w.group, r)
+	w.current = nil
+}
+
+// undo returns to the savepoint and removes it.
+func (w *writer) undo() error {
+	if _, err := w.c.exec(qRollbackTo); err != nil {
+		return err
+	}
+	_, err := w.c.exec(qRelease)
+	return err
+}
+
+// invoke calls the closure and reports whether it succeeded.
+func (w *writer) invoke(r *request) (ok bool) {
+	tx := &Tx{Reader: Reader{c: w.c, head: w.pos.head, epoch: w.epoch}, w: w, r: r}
+	defer func() {
+		w.running.Store(false)
+		if p := recover(); p != nil {
+			r.panicked, r.err = p, fmt.Errorf("closure panicked: %v", p)
+		}
+		tx.c = nil // whoever keeps the Tx gets an error
+	}()
+	w.running.Store(true)
+	r.err = r.fn(tx)
+	if r.err == nil {
+		r.err = tx.err
+	}
+	return r.err == nil
+}
+
+// commit ends the transaction. Hooks run before anybody is answered, so what
+// they change is seen by whoever was told of the commit.
+func (w *writer) commit() {
+	if _, err := w.c.exec(qCommit); err != nil {
+		w.fail(err)
+		return
+	}
+	w.restoreSync(w.full)
+	w.known, w.seen = w.pos, w.version
+	w.lastGroup = max(w.lastGroup, len(w.group))
+	for _, r := range w.group {
+		for _, f := range r.onCommit {
+			f()
+		}
+	}
+	w.wake()
+	for _, r := range w.group {
+		r.answer()
+	}
+	w.leave()
+}
+
+// fail gives the transaction up. err is for all but the closure that ran,
+// which knows its own.
+func (w *writer) fail(err error) {
+	w.rollback(w.full)
+	if r := w.current; r != nil {
+		if r.err == nil {
+			r.err = err
+		}
+		r.rolledBack()
+	}
+	for i := len(w.group) - 1; i >= 0; i-- {
+		w.group[i].err = fmt.Errorf("transaction failed: %w", err)
+		w.group[i].rolledBack()
+	}
+	if r := w.current; r != nil {
+		r.answer()
+	}
+	for _, r := range w.group {
+		r.answer()
+	}
+	w.leave()
+}
+
+func (w *writer) leave() {
+	clear(w.group)
+	w.group, w.current = w.group[:0], nil
+}
+
+// rollback ends the transaction if SQLite has not done so itself.
+func (w *writer) rollback(full bool) {
+	if !w.c.db.AutoCommit() {
+		// It cannot fail in a way that leaves the transaction open, and if it
+		// did the next BEGIN would say so.
+		_, _ = w.c.exec(qRollback)
+	}
+	w.restoreSync(full)
+}
+
+// restoreSync undoes what begin did for a request that is always synced.
+func (w *writer) restoreSync(full bool) {
+	if full && w.sync != Full {
+		_ = w.c.run(w.sync.pragma()) // failing leaves it at FULL: slower, not wrong
+	}
+}
+
+func (r *request) rolledBack() {
+	for i := len(r.onRollback) - 1; i >= 0; i-- {
+		r.onRollback[i]()
+	}
+}
+
+func (r *request) answer() { close(r.done) }
