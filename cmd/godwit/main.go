@@ -1,0 +1,112 @@
+// Godwit is a replica on the command line: it puts, gets, imports and exports
+// records, hosts spaces for others and exchanges changes with them. Everything
+// it does an application can do with package replica; this program only wires.
+//
+//	export GODWIT_DB=notes.db
+//	godwit put notes/1 '{"title":"Tides"}'
+//	godwit sync http://localhost:8080/spaces/crew
+//	godwit get notes/1
+//
+// Exit codes: 0 success, 1 an error, 2 wrong usage. Data goes to standard
+// output and nothing else does.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line.
+type cli struct {
+	DB      string           `name:"db" env:"GODWIT_DB" placeholder:"FILE" help:"The replica's file. Commands that write create it."`
+	JSON    bool             `name:"json" help:"Print JSON where text for people is the default."`
+	Version kong.VersionFlag `name:"version" help:"Print the version."`
+
+	Put  putCmd  `cmd:"" group:"Records" help:"Merge a JSON object into a record."`
+	Get  getCmd  `cmd:"" group:"Records" help:"Print a record."`
+	Rm   rmCmd   `cmd:"" group:"Records" help:"Delete a record."`
+	Ls   lsCmd   `cmd:"" group:"Records" help:"List the records of a collection."`
+	Head headCmd `cmd:"" name:"heads" group:"Records" help:"Print the heads of a record's history."`
+
+	Import importCmd `cmd:"" group:"Files" help:"Read records from a JSON array or from NDJSON."`
+	Export exportCmd `cmd:"" group:"Files" help:"Write a record or a collection to standard output."`
+
+	Conflicts conflictsCmd `cmd:"" group:"Conflicts" help:"List fields that hold several values at once."`
+	Resolve   resolveCmd   `cmd:"" group:"Conflicts" help:"Settle a conflict by your choice."`
+	Policy    policyCmd    `cmd:"" group:"Conflicts" help:"Show or set how a collection's conflicts are shown."`
+
+	Serve   serveCmd   `cmd:"" group:"Exchange" help:"Host spaces for other replicas."`
+	Sync    syncCmd    `cmd:"" group:"Exchange" help:"Exchange changes once, until both sides are equal."`
+	Connect connectCmd `cmd:"" group:"Exchange" help:"Stay connected and print what arrives."`
+	Watch   watchCmd   `cmd:"" group:"Exchange" help:"Print changes as they are committed."`
+
+	Status statusCmd `cmd:"" group:"Health" help:"Say what the replica holds and what waits for whom."`
+	Doctor doctorCmd `cmd:"" group:"Health" help:"Check the file, and list what was refused or waits."`
+}
+
+const about = `An offline-first replica on the command line.
+
+A replica is one SQLite file of records. It is read and written locally, always, and exchanges changes with other
+replicas whenever a path to them exists.`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // from then on a second signal kills
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the program; it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	out := bufio.NewWriter(stdout)
+	err := dispatch(&env{ctx: ctx, stdin: stdin, stdout: out, stderr: stderr}, args, stdout)
+	if flushErr := out.Flush(); err == nil && flushErr != nil {
+		err = fmt.Errorf("write output: %w", flushErr)
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "godwit: %v\n", err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintln(stderr, `Run "godwit --help", or "godwit COMMAND --help".`)
+		return 2
+	}
+	return 1
+}
+
+// dispatch parses the command line and runs the command.
+func dispatch(e *env, args []string, stdout io.Writer) error {
+	var c cli
+	parser, err := kong.New(&c, kong.Name("godwit"), kong.Description(about), kong.Writers(stdout, e.stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": "godwit " + version()})
+	if err != nil {
+		return fmt.Errorf("build the command line: %w", err)
+	}
+	cmd, err := parser.Parse(args)
+	if err != nil {
+		return &usageError{err}
+	}
+	e.db, e.json = c.DB, c.JSON
+	return cmd.Run(e)
+}
+
+// version is what the module was built as.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/godwitdb/godwit/replica"
+	"github.com/godwitdb/godwit/transport"
+	"github.com/godwitdb/godwit/transport/httplink"
+)
+
+// newLink returns the link to a space, with the token in a file if one is named.
+func newLink(url, tokenFile string) (transport.Link, error) {
+	var opts httplink.Options
+	if tokenFile != "" {
+		b, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("read token: %w", err)
+		}
+		if opts.Token = strings.TrimSpace(string(b)); opts.Token == "" {
+			return nil, fmt.Errorf("read token: %s is empty", tokenFile)
+		}
+	}
+	link, err := httplink.New(url, &opts)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return link, nil
+}
+
+type syncCmd struct {
+	URL       string `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME."`
+	TokenFile string `placeholder:"FILE" help:"Show the token in this file."`
+}
+
+// Help is shown by --help.
+func (syncCmd) Help() string {
+	return `Exits with 0 when both sides hold the same, and with 1 when the other side could not be reached or one side did not take
+a change of the other's (see doctor). What was exchanged before an error is kept.
+
+    godwit sync http://localhost:8080/spaces/crew`
+}
+
+// synced is what sync prints with --json.
+type synced struct {
+	URL             string `json:"url"`
+	Equal           bool   `json:"equal"`
+	ChangesSent     int    `json:"changes_sent"`
+	ChangesReceived int    `json:"changes_received"`
+	BytesSent       int64  `json:"bytes_sent"`
+	BytesReceived   int64  `json:"bytes_received"`
+	Refused         int    `json:"refused"`     // changes that the other side refused, or parked
+	Quarantined     int    `json:"quarantined"` // changes that this side refused, or parked
+}
+
+// Run exchanges changes once.
+func (c *syncCmd) Run(e *env) error {
+	link, err := newLink(c.URL, c.TokenFile)
+	if err != nil {
+		return err
+	}
+	return e.replica(mayCreate, func(r *replica.Replica) error {
+		n, err := r.Sync(e.ctx, link)
+		var incomplete *replica.IncompleteError
+		if err != nil && !errors.As(err, &incomplete) {
+			return err
+		}
+		return errors.Join(err, printSync(e, synced{
+			URL: link.String(), Equal: err == nil, ChangesSent: n.ChangesSent, ChangesReceived: n.ChangesReceived,
+			BytesSent: n.BytesSent, BytesReceived: n.BytesReceived, Refused: n.Refused, Quarantined: n.Quarantined,
+		}))
+	})
+}
+
+func printSync(e *env, s synced) error {
+	if e.json {
+		return e.printJSON(s)
+	}
+	state := "equal"
+	if !s.Equal {
+		state = "not equal"
+	}
+	e.printf("sent %d changes in %d bytes, received %d changes in %d bytes: %s\n",
+		s.ChangesSent, s.BytesSent, s.ChangesReceived, s.BytesReceived, state)
+	return nil
+}
+
+type connectCmd struct {
+	URLs      []string `arg:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME."`
+	TokenFile string   `placeholder:"FILE" help:"Show the token in this file to all of them."`
+}
+
+// Help is shown by --help.
+func (connectCmd) Help() string {
+	return `Sends what is committed here, by any process, and prints what arrives as watch does, until interrupted. A connection that
+breaks is dialled again; one that is refused for good (no rights, another space) ends the program.
+
+    godwit connect http://localhost:8080/spaces/crew`
+}
+
+// Run stays connected.
+func (c *connectCmd) Run(e *env) error {
+	var links []transport.Link
+	for _, url := range c.URLs {
+		link, err := newLink(url, c.TokenFile)
+		if err != nil {
+			return err
+		}
+		links = append(links, link)
+	}
+	return e.replica(mayCreate, func(r *replica.Replica) error {
+		ctx, cancel := context.WithCancelCause(e.ctx)
+		defer cancel(nil)
+		events := r.Watch(ctx, "")
+		for _, link := range links {
+			conn, err := r.Connect(link)
+			if err != nil {
+				return err
+			}
+			e.note("connecting to %s", link)
+			go func() {
+				<-conn.Done()
+				cancel(conn.Err())
+			}()
+		}
+		err := printEvents(e, events, func(ev *replica.Event) bool { return !ev.Origin.Local })
+		if e.ctx.Err() == nil && ctx.Err() != nil {
+			return errors.Join(err, context.Cause(ctx)) // a link was refused
+		}
+		return err
+	})
+}
