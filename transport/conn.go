@@ -21,8 +21,9 @@ type Conn interface {
 	// Recv returns the next frame, which belongs to the caller. When ctx ends,
 	// nothing is lost: the next Recv goes on. A frame that can't be decoded
 	// is an error that wraps ErrMalformed, ErrTooLarge or ErrUnknownFrame; the
-	// Conn stays open after it, so that the peer can be told. After either side
-	// has closed, or the path broke, the error wraps ErrClosed; frames that
+	// Conn stays open after it, so that the peer can be told (unless the carrier
+	// can't go on after a message of more than MaxFrame: then the error wraps
+	// ErrClosed too). After either side has closed, or the path broke, the error wraps ErrClosed; frames that
 	// arrived before are returned first, unless this side closed.
 	Recv(ctx context.Context) (Frame, error)
 
