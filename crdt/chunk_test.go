@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"crypto/sha256"
 	"encoding/binary"
+	"runtime"
 	"testing"
 
 	"github.com/automerge/automerge-go"
@@ -27,6 +28,24 @@ func oneField(t testing.TB) []byte {
 	c, err := d.Change(hash)
 	require.NoError(t, err)
 	return c.Save()
+}
+
+// A chunk that inflates to far more than is taken is not inflated whole.
+func TestDeflatedBombIsNotInflated(t *testing.T) {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	require.NoError(t, err)
+	for range 128 {
+		_, err = w.Write(make([]byte, 1<<20))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	chunk := deflatedChunk(nil, b.Bytes())
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	requireCode(t, crdt.CodeSize, chunk, "bomb")
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8*crdt.MaxChangeSize))
 }
 
 // deflated returns a type 2 chunk with this data, its checksum over the plain form.

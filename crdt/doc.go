@@ -29,9 +29,10 @@
 //   - Changes are kept plain (type 1). A deflated one (type 2) is inflated on the way
 //     in, up to MaxChangeSize; the hash is over the plain form. Storage and transport
 //     compress many changes at a time, which is better.
-//   - Sizes are checked before anything is allocated for them. What a change may cost
-//     is bounded by MaxOps, not by its length: deleting a text of 100,000 characters
-//     takes a dozen bytes.
+//   - Sizes are checked before anything is allocated for them. What a change costs is
+//     bounded by MaxOps (about 120 bytes of memory each), not by its length: deleting
+//     a text of 100,000 characters takes a dozen bytes. Whoever parses many changes
+//     before using them keeps a budget of operations.
 //   - Strings, keys and dependencies of a parsed change alias its raw bytes, which
 //     never change. So a change of one field costs few allocations, and keeping a
 //     string keeps its change.

@@ -112,6 +112,14 @@ func TestColumnsHaveOneEncoding(t *testing.T) {
 	_, err := crdt.ParseChange(good.chunk())
 	require.NoError(t, err)
 	require.True(t, requireCanonical(t, good.chunk()))
+	// The same, the last of them in an object that the first one made.
+	nested := columns{
+		0x01: "\x00\x03\x7f\x00", 0x02: "\x00\x03\x7f\x01", 0x15: good[0x15], 0x34: "\x04", 0x42: "\x7f\x00\x03\x01",
+		0x56: "\x04\x00", 0x70: "\x04\x00",
+	}
+	require.True(t, requireCanonical(t, nested.chunk()))
+	nested[0x01] = "\x00\x01\x00\x02\x7f\x00"
+	requireCode(t, crdt.CodeEncoding, nested.chunk(), "two runs of nulls before a value")
 
 	for name, edit := range map[string]columns{
 		"literal that is a run":         {0x15: "\x7c\x01a\x01b\x01b\x01c"},
