@@ -19,7 +19,12 @@ func normaliseAt(v any, depth int) (any, error) {
 		return nil, fmt.Errorf("the value is nested deeper than %d", MaxDepth)
 	}
 	switch v := v.(type) {
-	case nil, bool, int64, uint64, float64, []byte, time.Time, Counter:
+	case nil, bool, int64, uint64, float64, time.Time, Counter:
+		return v, nil
+	case []byte:
+		if v == nil {
+			return nil, nil
+		}
 		return v, nil
 	case int:
 		return int64(v), nil

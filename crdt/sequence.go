@@ -306,21 +306,3 @@ func (s *sequence) before(a, b opID) bool {
 	}
 	return i < j
 }
-
-// index returns the position of an element: the width of what stands before it.
-func (s *sequence) index(id opID) int {
-	leaf, i := s.locate(id)
-	at := 0
-	for k := range i {
-		at += int(leaf.elems[k].width)
-	}
-	for n := leaf; n.parent != nil; n = n.parent {
-		for _, k := range n.parent.kids {
-			if k == n {
-				break
-			}
-			at += k.width
-		}
-	}
-	return at
-}
