@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/transport"
@@ -223,24 +224,20 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 		s.refusals = s.refusals[n-maxRefusals:]
 	}
 	s.rewind = s.rewind || ack.Resend
-	if ack.Through.LSN > s.acked.LSN {
-		if err := s.land(ctx, ack.Through); err != nil {
-			return err
-		}
-	}
 	s.poke()
-	return nil
+	return s.land(ctx, ack.Through)
 }
 
 // land takes what was acknowledged out of the flight. The caller holds mu.
 func (s *session) land(ctx context.Context, through crdt.Cursor) error {
-	for i, f := range s.flight {
-		if f.through == through {
-			for i++; i < len(s.flight) && s.flight[i].through == through; i++ {
-			}
-			s.acked, s.flight = through, append([]flight(nil), s.flight[i:]...)
+	for i := len(s.flight) - 1; i >= 0; i-- {
+		if s.flight[i].through == through {
+			s.acked, s.flight = through, slices.Clone(s.flight[i+1:])
 			return nil
 		}
+	}
+	if through.LSN <= s.acked.LSN {
+		return nil
 	}
 	// Sent before a rewind: it is good if it is a cursor of this log.
 	at, err := s.begin(ctx, through)

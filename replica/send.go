@@ -74,7 +74,8 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	if rewind {
 		o.sent, o.pos, o.flight, o.frames, o.told = o.acked, o.acked, nil, nil, false
 	}
-	room := o.hasRoom()
+	// A set is acknowledged as a whole, so the window cannot stop within one.
+	room := o.hasRoom() || len(o.frames) > 0 && o.frames[0].Part > 0
 	o.mu.Unlock()
 	switch {
 	case ack != nil:

@@ -71,7 +71,7 @@ func TestALargeSetSpansFramesAndStaysWhole(t *testing.T) {
 	require.NoError(t, a.Update(context.Background(), func(tx *replica.Tx) error {
 		for i := range 15 {
 			text := strings.Repeat(fmt.Sprintf("%d and more, ", i), 40_000)
-			if err := tx.Put(key(fmt.Sprint(i)), map[string]any{"text": text[:500_000]}); err != nil {
+			if err := tx.Put(key(fmt.Sprint(i)), map[string]any{"text": text[:480_000]}); err != nil {
 				return err
 			}
 		}
