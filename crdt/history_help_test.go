@@ -39,4 +39,4 @@ func maxOp(changes []*crdt.Change) (m uint64) {
 	return m
 }
 
-func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
