@@ -13,7 +13,8 @@ var (
 	ErrNotFound = errors.New("no such record")
 	// ErrClosed: the replica was closed.
 	ErrClosed = errors.New("the replica is closed")
-	// ErrTooLarge: the change set exceeds MaxSetChanges or MaxSetBytes; split it
+	// ErrTooLarge: the change set exceeds MaxSetChanges, MaxSetOps or MaxSetBytes; split
+	// it
 	// over several Updates.
 	ErrTooLarge = errors.New("the change set is too large")
 	// ErrNested: Update was called inside another Update of the same replica.

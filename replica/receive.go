@@ -15,7 +15,6 @@ type delivery struct {
 	end           bool
 	sets          []inbound
 	changes       int
-	bytes         int
 }
 
 // inbound is a change set from outside. It is refused as a whole if any member
@@ -23,6 +22,7 @@ type delivery struct {
 type inbound struct {
 	wire    transport.Set
 	members []crdt.Member
+	ops     int
 	refusal *refusal
 }
 
@@ -50,10 +50,8 @@ func (s *session) receive(ctx context.Context) error {
 			if whole == nil {
 				continue
 			}
-			select {
-			case s.in <- parse(whole):
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			if err := s.parse(ctx, whole); err != nil {
+				return err
 			}
 		case *transport.Ack:
 			if err := s.onAck(ctx, f); err != nil {
@@ -108,20 +106,44 @@ func (a *assembly) add(f *transport.Changes) (*transport.Changes, error) {
 	return whole, nil
 }
 
-func parse(f *transport.Changes) *delivery {
-	d := &delivery{from: f.From, through: f.Through, end: f.End, sets: make([]inbound, len(f.Sets))}
-	for i, set := range f.Sets {
-		d.sets[i] = parseSet(set)
+// deliveryOps bounds the operations of a delivery, a single set's apart: a few
+// bytes of a frame can stand for very many.
+const deliveryOps = 1 << 16
+
+// parse hands the frame to apply, in several deliveries if it holds many
+// operations. All but the last leave the position where it is; to apply a set
+// again after a crash in between is a no-op.
+func (s *session) parse(ctx context.Context, f *transport.Changes) error {
+	d, ops := &delivery{from: f.From, through: f.From}, 0
+	for _, set := range f.Sets {
+		in := parseSet(set)
+		d.sets = append(d.sets, in)
 		d.changes += len(set.Members)
-		for _, m := range set.Members {
-			d.bytes += len(m.Data)
+		if ops += in.ops; ops > deliveryOps {
+			if err := s.deliver(ctx, d); err != nil {
+				return err
+			}
+			d, ops = &delivery{from: f.From, through: f.From}, 0
 		}
 	}
-	return d
+	d.through, d.end = f.Through, f.End
+	return s.deliver(ctx, d)
+}
+
+func (s *session) deliver(ctx context.Context, d *delivery) error {
+	select {
+	case s.in <- d:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func parseSet(wire transport.Set) inbound {
 	in := inbound{wire: wire, members: make([]crdt.Member, len(wire.Members))}
+	if size := wire.Size(); len(in.members) > MaxSetChanges || size > MaxSetBytes {
+		return in.tooLarge("%d changes of %d bytes", len(in.members), size)
+	}
 	for i, m := range wire.Members {
 		key := crdt.Key{Collection: m.Collection, ID: m.ID}
 		if err := key.Valid(); err != nil {
@@ -134,10 +156,16 @@ func parseSet(wire transport.Set) inbound {
 			return in
 		}
 		in.members[i] = crdt.Member{Key: key, Change: c}
+		if in.ops += len(c.Ops()); in.ops > MaxSetOps {
+			return in.tooLarge("more than %d operations", MaxSetOps)
+		}
 	}
-	if size := wire.Size(); len(in.members) > MaxSetChanges || size > MaxSetBytes {
-		in.refusal = &refusal{0, transport.CodeTooLarge, fmt.Sprintf("the set has %d changes of %d bytes", len(in.members), size)}
-	}
+	return in
+}
+
+func (in inbound) tooLarge(format string, args ...any) inbound {
+	clear(in.members) // what was parsed need not be kept
+	in.refusal = &refusal{0, transport.CodeTooLarge, "the set has " + fmt.Sprintf(format, args...)}
 	return in
 }
 

@@ -12,6 +12,7 @@ import (
 // Bounds of a change set. Update refuses what is beyond them.
 const (
 	MaxSetChanges = 20_000
+	MaxSetOps     = 1 << 20 // operations of its changes: they can be many times larger in memory than in bytes
 	MaxSetBytes   = 8 << 20 // of its changes and keys, as transport.Set.Size counts them
 )
 
@@ -144,7 +145,7 @@ func (tx *Tx) open(k crdt.Key) (*entry, view, error) {
 // commit ends the edits and stages their changes as one set.
 func (tx *Tx) commit() error {
 	var members []crdt.Member
-	size := 0
+	size, ops := 0, 0
 	for _, k := range tx.order {
 		c, err := tx.edits[k].Commit(tx.message)
 		if err != nil {
@@ -155,10 +156,11 @@ func (tx *Tx) commit() error {
 		}
 		members = append(members, crdt.Member{Key: k, Change: c})
 		size += transport.Member{Collection: k.Collection, ID: k.ID, Data: c.Raw()}.Size()
+		ops += len(c.Ops())
 	}
-	if len(members) > MaxSetChanges || size > MaxSetBytes {
-		return fmt.Errorf("%d changes of %d bytes, at most %d of %d are allowed: %w",
-			len(members), size, MaxSetChanges, MaxSetBytes, ErrTooLarge)
+	if len(members) > MaxSetChanges || size > MaxSetBytes || ops > MaxSetOps {
+		return fmt.Errorf("%d changes of %d operations and %d bytes, at most %d of %d and %d are allowed: %w",
+			len(members), ops, size, MaxSetChanges, MaxSetOps, MaxSetBytes, ErrTooLarge)
 	}
 	if len(members) == 0 {
 		return nil
