@@ -40,8 +40,9 @@ const (
 // what it finds:
 //
 //   - SQLite's own structures (PRAGMA quick_check);
-//   - the log: positions without a gap, the chain, each row's record and hash,
-//     the rows of a set side by side;
+//   - the log: positions without a gap, the chain, each row's record, the row
+//     before it of that record, and hash, the rows of a set side by side;
+//   - every row can be read;
 //   - records: their changes form a history (sequence numbers without a gap,
 //     dependencies earlier in the log), of which heads, clock and lsn are what
 //     the row says;
@@ -50,7 +51,7 @@ const (
 // The error is that of reading, or ctx's; problems are none.
 func (s *Store) Check(ctx context.Context, each func(Problem)) error {
 	return s.Read(ctx, func(r *Reader) error {
-		k := &checker{ctx: ctx, r: r, each: each}
+		k := &checker{ctx: ctx, r: r, each: each, last: make(map[int64]crdt.LSN)}
 		for _, check := range []func() error{k.file, k.log, k.records, k.parked} {
 			if err := check(); err != nil {
 				return err
@@ -64,6 +65,7 @@ type checker struct {
 	ctx  context.Context
 	r    *Reader
 	each func(Problem)
+	last map[int64]crdt.LSN // by rid, the record's last row of the log
 }
 
 // file asks SQLite.
@@ -83,12 +85,16 @@ func (k *checker) file() error {
 func (k *checker) log() error {
 	var last LogRow
 	closed := make(map[crdt.SetID]struct{}) // sets that ended
-	for l, err := range scan(k.r, parseLogRow, qCheckLog) {
+	for row, err := range k.r.rows(qCheckLog) {
 		if err != nil {
 			return err
 		}
+		l, err := parseLogRow(row)
 		problem := func(kind, detail, advice string) {
 			k.each(Problem{Kind: kind, Key: l.Key, LSN: l.LSN, Detail: detail, Advice: advice})
+		}
+		if err != nil {
+			problem("row", err.Error(), adviceRestore)
 		}
 		if l.LSN != last.LSN+1 {
 			problem("gap", fmt.Sprintf("the row before it is %d", last.LSN), adviceRestore)
@@ -101,6 +107,10 @@ func (k *checker) log() error {
 		if h, ok := chunkHash(l.Data); !ok || h != l.Hash {
 			problem("hash", "the stored bytes are not those of the change "+l.Hash.String(), adviceRestore)
 		}
+		if p := crdt.LSN(row.int(10)); p != k.last[l.RID] {
+			problem("prev", fmt.Sprintf("the record's row before it is %d, not %d", k.last[l.RID], p), adviceRestore)
+		}
+		k.last[l.RID] = l.LSN
 		if l.Set != last.Set {
 			if _, again := closed[l.Set]; again {
 				problem("set", "the change set "+l.Set.String()+" is torn apart by other rows", adviceRestore)
@@ -128,9 +138,14 @@ func chunkHash(data []byte) (h crdt.Hash, ok bool) {
 
 // records replays each record's changes.
 func (k *checker) records() error {
-	for rec, err := range scan(k.r, parseRecord, qCheckRecords) {
+	for row, err := range k.r.rows(qCheckRecords) {
 		if err != nil {
 			return err
+		}
+		rec, err := parseRecord(row)
+		if err != nil {
+			k.each(Problem{Kind: "row", Key: rec.Key, Detail: err.Error(), Advice: adviceRebuild})
+			continue
 		}
 		if err := k.record(rec); err != nil {
 			return err
@@ -145,7 +160,7 @@ func (k *checker) record(rec *Record) error {
 		k.each(Problem{Kind: kind, Key: rec.Key, LSN: lsn, Detail: detail, Advice: advice})
 	}
 	h := history{clock: crdt.Clock{}, changes: map[crdt.Hash]bool{}}
-	for row, err := range k.r.rows(qCheckChanges, rec.RID) {
+	for row, err := range k.r.rows(qCheckChanges, int64(k.last[rec.RID])) {
 		if err != nil {
 			return err
 		}
@@ -154,9 +169,8 @@ func (k *checker) record(rec *Record) error {
 			problem("history", detail, adviceRestore)
 		}
 	}
-	last := lsn
 	lsn = 0
-	if last != rec.LSN {
+	if last := k.last[rec.RID]; last != rec.LSN {
 		problem("lsn", fmt.Sprintf("the record says %d, its last row of the log is %d", rec.LSN, last), adviceRebuild)
 	}
 	if heads := h.heads(); !heads.Equal(rec.Heads) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/persist"
 )
 
@@ -148,6 +149,50 @@ func TestHooks(t *testing.T) {
 	s := open(t, tempPath(t), nil)
 	require.ErrorIs(t, s.Commit(t.Context(), hooked("a", errMine)), errMine)
 	require.Equal(t, []string{"run a", "rollback a2", "rollback a1"}, events)
+}
+
+// The way back through a record's changes is right whatever the order of
+// Append and PutRecord, and across closures of one transaction.
+func TestChangesFollowEachOther(t *testing.T) {
+	recordFirst := func(tx *persist.Tx) error { // two changes, said before they are there
+		rec, err := tx.Record(key("a"))
+		if err != nil {
+			return err
+		}
+		var rows []*persist.LogRow
+		for range 2 {
+			rec.Clock["actor"]++
+			rec.LSN = tx.Head().LSN + crdt.LSN(len(rows)) + 1
+			data := chunk("actor", rec.Clock["actor"], rec.Heads...)
+			row := &persist.LogRow{Set: crdt.SetID{9}, RID: rec.RID, Key: rec.Key, Hash: hashOf(data), Data: data}
+			rec.Heads = crdt.Heads{row.Hash}
+			rows = append(rows, row)
+		}
+		if err := tx.PutRecord(rec); err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if err := tx.Append(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	together(t, func(s *persist.Store, errs []error) {
+		require.NoError(t, errors.Join(errs...))
+		require.Empty(t, problems(t, s))
+		require.NoError(t, s.Read(context.Background(), func(r *persist.Reader) error {
+			var seqs []uint64
+			for data, err := range r.Changes(1) {
+				require.NoError(t, err)
+				c, err := crdt.ParseChange(data)
+				require.NoError(t, err)
+				seqs = append(seqs, c.Seq())
+			}
+			require.Equal(t, []uint64{1, 2, 3, 4, 5}, seqs)
+			return nil
+		}))
+	}, put("a"), put("b"), put("a"), recordFirst, put("a"))
 }
 
 // A method that fails has failed the closure, whatever that returns.

@@ -47,7 +47,34 @@ func (r *Reader) CursorAt(lsn crdt.LSN) (c crdt.Cursor, ok bool) {
 
 // Changes yields the raw chunks of a record in log order.
 func (r *Reader) Changes(rid int64) iter.Seq2[[]byte, error] {
-	return scan(r, func(row row) ([]byte, error) { return row.blob(0), nil }, qChanges, rid)
+	return func(yield func([]byte, error) bool) {
+		last, err := r.lastChange(rid)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for row, err := range r.rows(qChanges, int64(last)) {
+			var data []byte
+			if err == nil {
+				data = row.blob(0)
+			}
+			if !yield(data, err) {
+				return
+			}
+		}
+	}
+}
+
+// lastChange returns the record's last row of the log, 0 if it has none.
+func (r *Reader) lastChange(rid int64) (crdt.LSN, error) {
+	if last, ok := r.last[rid]; ok {
+		return last, nil
+	}
+	row, err := r.one(qLast, rid)
+	if err != nil || row == nil {
+		return 0, err
+	}
+	return crdt.LSN(row.int(0)), nil
 }
 
 // Log returns the rows behind after, in order: whole change sets, at least one
@@ -98,13 +125,18 @@ func (tx *Tx) Append(row *LogRow) error {
 	if len(row.Data) == 0 {
 		return tx.fail(errors.New("append to log: change without data"))
 	}
+	prev, err := tx.lastChange(row.RID)
+	if err != nil {
+		return err
+	}
 	next := crdt.Cursor{Epoch: tx.epoch, LSN: tx.head.LSN + 1, Chain: tx.head.Chain.Next(row.Key, row.Hash)}
-	_, err := tx.exec(qAppend, int64(next.LSN), next.Chain[:], row.Set[:], row.RID, row.Hash[:],
+	_, err = tx.exec(qAppend, int64(next.LSN), next.Chain[:], row.Set[:], row.RID, int64(prev), row.Hash[:],
 		row.Source, row.Time, row.Data)
 	if err != nil {
 		return err
 	}
 	row.LSN, row.Chain = next.LSN, next.Chain
 	tx.head, tx.w.pos.head = next, next
+	tx.last[row.RID] = next.LSN
 	return nil
 }

@@ -23,14 +23,8 @@ const applicationID = 0x67647774
 // openWriter checks what is at path without touching it, creates or migrates
 // the file and returns the connection that writes.
 func openWriter(ctx context.Context, path string, opts *Options) (*conn, error) {
-	exists, err := inspect(path)
-	if err != nil {
+	if err := inspect(path); err != nil {
 		return nil, err
-	}
-	if exists {
-		if err := inspectSchema(path); err != nil {
-			return nil, err
-		}
 	}
 	c, err := connect(path, "rwc")
 	if err != nil {
@@ -44,41 +38,44 @@ func openWriter(ctx context.Context, path string, opts *Options) (*conn, error) 
 }
 
 // inspect looks at the file as bytes. Absent and empty ones are to be created.
-func inspect(path string) (exists bool, err error) {
+func inspect(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
-			return false, ErrNoFolder
+			return ErrNoFolder
 		}
-		return false, nil
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	if !info.Mode().IsRegular() {
-		return false, ErrNotFile
+		return ErrNotFile
 	}
 	// SQLite would fall back to reading only, and fail at the first write.
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrPermission) {
-		return false, ErrReadOnly
+		return ErrReadOnly
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer f.Close()
 	if info.Size() == 0 {
-		return false, nil
+		return nil
 	}
 	var header [100]byte // SQLite file format, section 1.3
 	if _, err := io.ReadFull(f, header[:]); err != nil {
-		return false, ErrNotOurs
+		return ErrNotOurs
 	}
 	if !bytes.HasPrefix(header[:], []byte("SQLite format 3\x00")) ||
 		binary.BigEndian.Uint32(header[68:]) != applicationID {
-		return false, ErrNotOurs
+		return ErrNotOurs
 	}
-	return true, nil
+	if wal, err := os.Stat(path + "-wal"); err == nil && wal.Size() > 0 {
+		return inspectSchema(path)
+	}
+	return checkVersion(int64(binary.BigEndian.Uint32(header[60:])))
 }
 
 // inspectSchema reads the version through a connection that cannot write: a

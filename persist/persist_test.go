@@ -103,5 +103,3 @@ func problems(t testing.TB, s *persist.Store) []persist.Problem {
 	require.NoError(t, s.Check(context.Background(), func(p persist.Problem) { all = append(all, p) }))
 	return all
 }
-
-func subprocess(role string) int { return 2 }

@@ -23,6 +23,7 @@ const (
 	qChainAt
 	qLog
 	qChanges
+	qLast
 	qAppend
 
 	qMaxRID
@@ -101,8 +102,9 @@ var queries = [numQueries]struct{ what, sql string }{
 	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
 	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id
 		FROM log l LEFT JOIN records r ON r.rid = l.rid WHERE l.lsn > ? ORDER BY l.lsn`},
-	qChanges: {"read changes", "SELECT data FROM log WHERE rid = ? ORDER BY lsn"},
-	qAppend:  {"append to log", "INSERT INTO log (lsn, chain, set_id, rid, hash, source, time, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
+	qChanges: {"read changes", changesFrom + " SELECT log.data FROM change JOIN log ON log.lsn = change.lsn ORDER BY change.lsn"},
+	qLast:    {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
+	qAppend:  {"append to log", "INSERT INTO log (lsn, chain, set_id, rid, prev, hash, source, time, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"},
 
 	qMaxRID:      {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
 	qRecord:      {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
@@ -173,15 +175,21 @@ var queries = [numQueries]struct{ what, sql string }{
 		(SELECT coalesce(sum(count), 0) FROM quarantine_dropped), (SELECT count(*) FROM peers),
 		(SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)`},
 
-	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id
+	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.prev
 		FROM log l LEFT JOIN records r ON r.rid = l.rid ORDER BY l.lsn`},
-	qCheckChanges: {"check changes", "SELECT lsn, data FROM log WHERE rid = ? ORDER BY lsn"},
+	qCheckChanges: {"check changes", changesFrom + " SELECT log.lsn, log.data FROM change JOIN log ON log.lsn = change.lsn ORDER BY change.lsn"},
 	qQuickCheck:   {"check file", "PRAGMA quick_check"},
 	qCheckRecords: {"check records", "SELECT " + recordColumns + " FROM records ORDER BY rid"},
 	qCheckOrphanWaits: {"check parked sets", `SELECT parked, collection, id FROM parked_on
 		WHERE parked NOT IN (SELECT id FROM parked)`},
 	qCheckIdleParked: {"check parked sets", `SELECT id, peer FROM parked WHERE id NOT IN (SELECT parked FROM parked_on)`},
 }
+
+// changesFrom finds the log rows of a record from its last one. A row names only
+// earlier ones, so the walk ends in a damaged file too.
+const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?) UNION ALL
+	SELECT log.prev FROM change CROSS JOIN log ON log.lsn = change.lsn
+	WHERE log.prev > 0 AND log.prev < log.lsn)`
 
 const (
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,

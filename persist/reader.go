@@ -17,6 +17,10 @@ type Reader struct {
 	head  crdt.Cursor
 	epoch uint64
 	err   error // the first failure, which is the closure's too
+
+	// The last log rows of records that a Tx has touched: while it works on one,
+	// the record's row need not say yet, or say already.
+	last map[int64]crdt.LSN
 }
 
 // readWith runs fn on a snapshot of the connection.

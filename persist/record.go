@@ -95,6 +95,7 @@ func parseRecord(row row) (*Record, error) {
 // PutRecord inserts the record. PutRecord has to follow in the same closure.
 func (tx *Tx) NewRID() int64 {
 	tx.w.pos.maxRID++
+	tx.last[tx.w.pos.maxRID] = 0
 	return tx.w.pos.maxRID
 }
 
@@ -102,6 +103,15 @@ func (tx *Tx) NewRID() int64 {
 // came from NewRID in this transaction, else updates the one with its RID. Key
 // and Created of an existing record are not changed. It keeps nothing of rec.
 func (tx *Tx) PutRecord(rec *Record) error {
+	if tx.c == nil {
+		return errOver
+	}
+	// The row is about to say what the log may not hold yet.
+	last, err := tx.lastChange(rec.RID)
+	if err != nil {
+		return err
+	}
+	tx.last[rec.RID] = last
 	tx.heads = nonNil(appendHeads(tx.heads[:0], rec.Heads))
 	tx.clock = nonNil(appendClock(tx.clock[:0], rec.Clock))
 	if rec.RID == 0 || rec.RID > tx.w.base.maxRID {

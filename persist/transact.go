@@ -130,7 +130,8 @@ func (w *writer) undo() error {
 
 // invoke calls the closure and reports whether it succeeded.
 func (w *writer) invoke(r *request) (ok bool) {
-	tx := &Tx{Reader: Reader{c: w.c, head: w.pos.head, epoch: w.epoch}, w: w, r: r}
+	tx := &Tx{w: w, r: r, Reader: Reader{c: w.c, head: w.pos.head, epoch: w.epoch,
+		last: make(map[int64]crdt.LSN)}}
 	defer func() {
 		w.running.Store(false)
 		if p := recover(); p != nil {

@@ -32,17 +32,19 @@ CREATE UNIQUE INDEX records_key ON records (collection, id);
 CREATE INDEX records_policy ON records (collection, policy);
 CREATE INDEX records_conflicts ON records (collection, id) WHERE conflicts > 0;
 
+-- A record's changes are found from its lsn along prev: an index on rid would
+-- cost every commit another page.
 CREATE TABLE log (
 	lsn    INTEGER PRIMARY KEY,
 	chain  BLOB NOT NULL,
 	set_id BLOB NOT NULL,
 	rid    INTEGER NOT NULL,
+	prev   INTEGER NOT NULL, -- the record's row before this one, 0: none
 	hash   BLOB NOT NULL,
 	source INTEGER NOT NULL,
 	time   INTEGER NOT NULL,
 	data   BLOB NOT NULL
 ) STRICT;
-CREATE INDEX log_rid ON log (rid); -- every index ends with the row's lsn
 
 -- Compacted histories; nothing writes them yet.
 CREATE TABLE snapshots (
