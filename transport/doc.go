@@ -26,10 +26,13 @@
 // smaller. The size in the zstd header is required, is checked before anything
 // is allocated, and bounds inflation. Each message stands alone: no state is
 // shared between messages, so a resend, a relay and a dropped frame need no
-// care.
+// care. Measured (BenchmarkChanges, 2 cores, zstd's fastest level): a record of
+// five fields with three updates is 471 bytes of changes and 158 on the wire, the
+// same in frames of 64 KiB as of 1 MiB; encoding takes 0.8 us a change, decoding
+// 0.35 us. The frame of one live change is 179 bytes, and no smaller packed.
 //
 // A [Codec] belongs to a link or a server, not to the package: it holds zstd's
-// tables (about 1 MB), and a value with channels inside may not wander between
+// tables (about 0.6 MB), and a value with channels inside may not wander between
 // the bubbles of testing/synctest.
 //
 // Nothing here logs, and nothing here keeps state of a session.

@@ -211,15 +211,16 @@ func TestToken(t *testing.T) {
 func TestServerClose(t *testing.T) {
 	h := listen(t, httplink.ServerOptions{})
 	var conns []transport.Conn
+	var sessions []session
 	for range 3 {
 		c, err := dial(t, h.url, nil)
 		require.NoError(t, err)
-		conns = append(conns, c)
+		conns, sessions = append(conns, c), append(sessions, <-h.sessions)
 	}
 	require.NoError(t, h.Close(context.Background()))
 	require.Zero(t, h.Sessions())
-	for range conns {
-		require.Error(t, (<-h.sessions).ctx.Err())
+	for _, s := range sessions {
+		require.Error(t, s.ctx.Err())
 	}
 	for _, c := range conns {
 		got, err := c.Recv(context.Background())
@@ -235,8 +236,9 @@ func TestServerClose(t *testing.T) {
 
 // A session that does not end holds up Close no longer than its context.
 func TestServerCloseGivesUp(t *testing.T) {
-	stuck := make(chan struct{})
+	begun, stuck := make(chan struct{}), make(chan struct{})
 	s := httplink.Handler(&httplink.ServerOptions{Accept: func(context.Context, string, transport.Conn) error {
+		close(begun)
 		<-stuck
 		return nil
 	}})
@@ -244,6 +246,7 @@ func TestServerCloseGivesUp(t *testing.T) {
 	defer server.Close()
 	_, err := dial(t, server.URL+"/spaces/crew", nil)
 	require.NoError(t, err)
+	<-begun
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, s.Close(ctx), context.Canceled)
