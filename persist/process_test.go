@@ -7,9 +7,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -251,4 +253,32 @@ func TestSubscription(t *testing.T) {
 	}
 	t.Logf("slowest wake-up for another process's commit: %v", slowest)
 	require.Less(t, slowest, 100*time.Millisecond)
+}
+
+// Nobody asks the file for news unless somebody wants to know.
+func TestPollsOnlyWhenSubscribed(t *testing.T) {
+	path := tempPath(t)
+	synctest.Test(t, func(t *testing.T) {
+		s, err := persist.Open(context.Background(), path, nil)
+		require.NoError(t, err)
+		defer s.Close()
+		polling := func() bool {
+			synctest.Wait()
+			b := make([]byte, 1<<20)
+			return strings.Contains(string(b[:runtime.Stack(b, true)]), "persist.(*wakes).poll")
+		}
+		require.False(t, polling())
+		one, two := s.Subscribe(), s.Subscribe()
+		require.True(t, polling())
+		one.Close()
+		require.True(t, polling())
+		two.Close()
+		two.Close()
+		require.False(t, polling())
+		three := s.Subscribe()
+		require.True(t, polling())
+		require.NoError(t, s.Close())
+		require.False(t, polling())
+		three.Close()
+	})
 }
