@@ -41,8 +41,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// TestWriteCorpus makes the committed corpus, of which fuzzing starts: the
-// frames of this package's tests and the smallest hostile ones.
+// TestWriteCorpus makes the committed corpus, from which fuzzing starts: the
+// smaller frames of this package's tests. A new file there is a find of fuzzing.
 func TestWriteCorpus(t *testing.T) {
 	if !*writeCorpus {
 		t.Skip("only with -write-corpus")

@@ -2,8 +2,7 @@ package transporttest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -80,10 +79,7 @@ func async(t *testing.T, f func() error) (wait func() error) {
 // noise is a frame of n bytes that don't compress, numbered.
 func noise(number, n int) *transport.Changes {
 	data := make([]byte, n)
-	for i := 0; i < n; i += 32 {
-		sum := sha256.Sum256(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(number)), uint64(i)))
-		copy(data[i:], sum[:])
-	}
+	_, _ = rand.NewChaCha8([32]byte{byte(number), byte(number >> 8), byte(n)}).Read(data)
 	return &transport.Changes{Part: uint64(number), Sets: []transport.Set{{Members: []transport.Member{{Collection: "c", ID: "1", Data: data}}}}}
 }
 
