@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -15,7 +16,16 @@ import (
 	"github.com/godwitdb/godwit/transport/memlink"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(openIdleEnv); path != "" {
+		if err := openIdle(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // open opens a new replica in a folder of the test's own.
 func open(t testing.TB, o *replica.Options) *replica.Replica {
