@@ -15,7 +15,7 @@ func (h *History) Add(c *Change) (added bool, err error) {
 	if err := k.admit(h, c); err != nil {
 		return false, err
 	}
-	n := h.enter(c, k.past)
+	n := h.enter(c, k.past, k.maxOp, k.clocks)
 	ids := k.ids
 	for i := range c.ops {
 		o := &c.ops[i]

@@ -9,8 +9,9 @@ type admission struct {
 	node   uint32   // the index that the change will have
 	actors []uint32 // local indexes of c.actors; noActor for those without changes
 	deps   []uint32
-	all    bool // the dependencies are all heads: everything is in the past
 	past   past
+	maxOp  uint32 // the greatest op counter in the past
+	clocks int    // bytes that the past takes
 	ids    []opID
 	made   map[int]uint8   // nesting depth of objects made by the change
 	marks  map[opID]*marks // only for changes with marks
@@ -61,7 +62,6 @@ func (k *admission) fork() error {
 func (k *admission) place() error {
 	h, c := k.h, k.c
 	var missing []Hash
-	heads := 0
 	for _, d := range c.deps {
 		n, ok := h.byHash[d]
 		if !ok {
@@ -69,24 +69,23 @@ func (k *admission) place() error {
 			continue
 		}
 		k.deps = append(k.deps, n)
-		if h.nodes[n].head != 0 {
-			heads++
-		}
 	}
 	if missing != nil {
 		return &ParkError{Missing: missing}
 	}
-	k.all = heads == len(h.heads)
-	k.past = h.pastOf(k.deps, k.actors[0])
+	k.past, k.maxOp, k.clocks = h.pastOf(k.deps, k.actors[0])
+	if k.clocks > 0 && h.clocks+k.clocks > maxClocks+clocksPerChange*len(h.nodes) {
+		return invalid(CodeSize, "the branches of the record's history are too many and too entangled")
+	}
 	if err := k.sequence(); err != nil {
 		return err
 	}
 	start := c.startOp
 	switch {
-	case start <= uint64(k.past.maxOp):
-		return invalid(CodeSequence, "start op %d, but its past reaches %d", start, k.past.maxOp)
-	case len(c.ops) == 0 && start != uint64(k.past.maxOp)+1:
-		return invalid(CodeSequence, "start op %d of a change without operations, not %d", start, k.past.maxOp+1)
+	case start <= uint64(k.maxOp):
+		return invalid(CodeSequence, "start op %d, but its past reaches %d", start, k.maxOp)
+	case len(c.ops) == 0 && start != uint64(k.maxOp)+1:
+		return invalid(CodeSequence, "start op %d of a change without operations, not %d", start, k.maxOp+1)
 	case start > uint64(h.maxOp)+1:
 		return &ParkError{Gap: true}
 	}
@@ -96,28 +95,30 @@ func (k *admission) place() error {
 // sequence checks that the change follows its actor's previous one, and is made
 // on top of it.
 func (k *admission) sequence() error {
-	held := uint64(0)
+	var spans []span
 	if k.actors[0] != noActor {
-		held = uint64(len(k.h.actors[k.actors[0]].spans))
+		spans = k.h.actors[k.actors[0]].spans
 	}
-	if k.c.seq != held+1 {
+	held := len(spans)
+	if k.c.seq != uint64(held)+1 {
 		return invalid(CodeSequence, "sequence %d of %s follows %d", k.c.seq, k.c.actors[0], held)
 	}
-	if held > 0 && !k.covers(k.actors[0], uint32(held)) {
+	if held > 0 && !k.covers(spans[held-1].node) {
 		return invalid(CodeSequence, "it does not depend on its actor's change %d", held)
 	}
 	return nil
 }
 
-// covers reports whether an actor's change is in the past of the one at hand.
-func (k *admission) covers(actor, seq uint32) bool {
-	if k.all {
+// covers reports whether a change is in the past of the one at hand.
+func (k *admission) covers(node uint32) bool {
+	if node < k.past.upTo {
 		return true
 	}
-	if len(k.deps) == 1 && actor == k.h.nodes[k.deps[0]].actor {
-		return seq <= uint32(k.h.nodes[k.deps[0]].c.seq) // its own entry is implied
+	n := &k.h.nodes[node]
+	if len(k.deps) == 1 && n.actor == k.h.nodes[k.deps[0]].actor {
+		return n.c.seq <= k.h.nodes[k.deps[0]].c.seq // its own entry is implied
 	}
-	return k.past.clock.get(actor) >= seq
+	return k.past.clock.get(n.actor) >= uint32(n.c.seq)
 }
 
 // own returns the operation of the change at hand that r names.
@@ -145,7 +146,7 @@ func (k *admission) refer(i int, r Ref) (opID, *Op, error) {
 	if !ok {
 		return opID{}, nil, k.bad(i, "refers to an operation that does not exist")
 	}
-	if !k.covers(a, uint32(k.h.nodes[id.node].c.seq)) {
+	if !k.covers(id.node) {
 		return opID{}, nil, k.bad(i, "refers to an operation outside its past")
 	}
 	return id, k.h.op(id), nil

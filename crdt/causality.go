@@ -1,5 +1,55 @@
 package crdt
 
+// past says which changes of a history a change builds on: those with an index
+// below upTo, and those that the clock counts. A change made on all heads builds
+// on all there is, so what is written one after the other, by however many
+// actors, has no clock at all; only branches have.
+type past struct {
+	upTo  uint32
+	clock pastClock
+}
+
+// maxClocks bounds the memory that the pasts of a history's changes may take, in
+// bytes, with as many again for each change. Clocks share what they have in
+// common; only a history made for it, of thousands of branches merged crosswise
+// with each other, comes near.
+const (
+	maxClocks       = 64 << 20
+	clocksPerChange = 1 << 10
+)
+
+// pastOf merges the pasts of a change's dependencies, and these; actor is its
+// author. It also returns the greatest op counter in there and the bytes that
+// the clock does not share with others.
+func (h *History) pastOf(deps []uint32, actor uint32) (p past, maxOp uint32, size int) {
+	heads := 0
+	for _, d := range deps {
+		n := &h.nodes[d]
+		p.upTo = max(p.upTo, n.past.upTo)
+		maxOp = max(maxOp, n.maxOp)
+		if n.head != 0 {
+			heads++
+		}
+	}
+	if heads == len(h.heads) {
+		p.upTo = uint32(len(h.nodes))
+		return p, maxOp, 0
+	}
+	b := clockBuilder{}
+	for _, d := range deps {
+		if d < p.upTo {
+			continue
+		}
+		n := &h.nodes[d]
+		clock := n.past.clock
+		if n.actor != actor || len(deps) > 1 {
+			clock = b.with(clock, n.actor, uint32(n.c.seq))
+		}
+		p.clock = b.merge(p.clock, clock)
+	}
+	return p, maxOp, b.bytes
+}
+
 // clockFan is the width of a clock's nodes: 16 counters are one cache line.
 const (
 	clockBits = 4
@@ -7,10 +57,10 @@ const (
 )
 
 // pastClock is an immutable map from a history's actor index to the highest
-// sequence number in a change's causal past: a radix tree whose nodes are shared
-// between changes. A change that continues its author's own chain has its
-// predecessor's very clock, and one that merges others' copies only the path to
-// what differs, so 20,000 actors cost 20,000 paths, not 20,000 vectors.
+// sequence number in a change's past: a radix tree whose nodes are shared between
+// changes. A change that continues its author's own branch has its predecessor's
+// very clock, without its own entry, which the predecessor implies; one that
+// merges another branch copies only the path to what differs.
 //
 // The zero pastClock is empty.
 type pastClock struct {
@@ -97,6 +147,9 @@ func (b *clockBuilder) set(n *clockNode, level uint, actor, seq uint32) *clockNo
 // merge returns the greater of both, actor by actor. What one side covers is
 // shared with it.
 func (b *clockBuilder) merge(p, q pastClock) pastClock {
+	if p.root == nil {
+		return q
+	}
 	level := max(p.level, q.level)
 	p, q = b.raise(p, level), b.raise(q, level)
 	return pastClock{root: b.join(p.root, q.root), level: level}

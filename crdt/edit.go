@@ -79,11 +79,8 @@ func (e *Edit) Commit(message string) (*Change, error) {
 func (e *Edit) begin() {
 	h := e.h
 	e.deps = slices.Clone(h.heads)
-	actor, ok := h.actorIdx[e.c.actors[0]]
-	if !ok {
-		actor = noActor
-	}
-	e.node = h.enter(e.c, h.pastOf(e.deps, actor))
+	p, maxOp, size := h.pastOf(e.deps, noActor) // they are all heads: who the author is does not matter
+	e.node = h.enter(e.c, p, maxOp, size)
 	e.begun = true
 }
 

@@ -100,7 +100,7 @@ func (s *sequence) check(n *seqNode) bool {
 	return n.width == was.width && n.least == was.least && len(n.elems) <= leafMax && len(n.kids) <= innerMax
 }
 
-// InPast reports whether the change of the given index is, by the stored clocks,
+// InPast reports whether a change is, by the stored clocks,
 // in the past of the change with these dependencies.
 func (h *History) InPast(deps []Hash, author ActorID, of *Change) bool {
 	k := &admission{h: h, c: &Change{actors: []ActorID{author}}, actors: []uint32{noActor}}
@@ -110,8 +110,8 @@ func (h *History) InPast(deps []Hash, author ActorID, of *Change) bool {
 	for _, d := range deps {
 		k.deps = append(k.deps, h.byHash[d])
 	}
-	k.past = h.pastOf(k.deps, k.actors[0])
-	return k.covers(h.actorIdx[of.Actor()], uint32(of.seq))
+	k.past, _, _ = h.pastOf(k.deps, k.actors[0])
+	return k.covers(h.byHash[of.hash])
 }
 
 // Diff exposes diff: it returns b as made from a by the script, and how many

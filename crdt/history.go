@@ -17,11 +17,11 @@ type opID struct {
 
 // node is a held change.
 type node struct {
-	c       *Change
-	past    pastClock // of its dependencies' authors; its own author's entry is implied by seq
-	actor   uint32    // index into History.actors
-	pastMax uint32    // greatest op counter in its past, itself included
-	head    uint32    // 1 + its index in History.heads, 0 if others depend on it
+	c     *Change
+	past  past
+	actor uint32 // index into History.actors
+	maxOp uint32 // greatest op counter of itself and its past
+	head  uint32 // 1 + its index in History.heads, 0 if others depend on it
 }
 
 // actorLog lists an actor's changes: where its sequence numbers and its
@@ -49,6 +49,7 @@ type History struct {
 	sums    map[opID]int64   // of counters: what increments have added
 	multi   int              // slots with two or more visible operations
 	size    int
+	clocks  int // bytes of size that are pasts
 
 	admission admission // scratch of Add
 }
@@ -186,11 +187,13 @@ func (h *History) actorIndex(id ActorID) uint32 {
 }
 
 // enter makes c the newest node; its operations are to be applied by the caller.
-func (h *History) enter(c *Change, p past) uint32 {
+// The last three are what pastOf returned for its dependencies.
+func (h *History) enter(c *Change, p past, maxOp uint32, size int) uint32 {
 	n := uint32(len(h.nodes))
 	a := h.actorIndex(c.actors[0])
-	h.nodes = append(h.nodes, node{c: c, past: p.clock, actor: a, pastMax: p.maxOp})
-	h.size += p.size
+	h.nodes = append(h.nodes, node{c: c, past: p, actor: a, maxOp: max(maxOp, uint32(c.MaxOp()))})
+	h.size += size
+	h.clocks += size
 	log := &h.actors[a]
 	log.spans = append(log.spans, span{start: uint32(c.startOp), node: n})
 	return n
@@ -209,7 +212,7 @@ func (h *History) seal(n uint32, deps []uint32) {
 	}
 	h.heads = append(h.heads, n)
 	h.nodes[n].head = uint32(len(h.heads))
-	h.nodes[n].pastMax = max(h.nodes[n].pastMax, uint32(c.MaxOp()))
+	h.nodes[n].maxOp = max(h.nodes[n].maxOp, uint32(c.MaxOp()))
 	h.maxOp = max(h.maxOp, uint32(c.MaxOp()))
 	h.size += changeSize(c)
 }
@@ -235,31 +238,4 @@ func changeSize(c *Change) int {
 		size += 8 * len(c.ops[i].Pred)
 	}
 	return size
-}
-
-// past is what a change builds on, as its dependencies tell.
-type past struct {
-	clock pastClock
-	size  int    // bytes that the clock does not share with others
-	maxOp uint32 // the greatest op counter
-}
-
-// pastOf merges the pasts of a change's dependencies. actor is its author.
-func (h *History) pastOf(deps []uint32, actor uint32) (p past) {
-	b := clockBuilder{}
-	for i, d := range deps {
-		n := &h.nodes[d]
-		p.maxOp = max(p.maxOp, n.pastMax)
-		clock := n.past
-		if n.actor != actor || len(deps) > 1 {
-			clock = b.with(clock, n.actor, uint32(n.c.seq))
-		}
-		if i == 0 {
-			p.clock = clock
-		} else {
-			p.clock = b.merge(p.clock, clock)
-		}
-	}
-	p.size = b.bytes
-	return p
 }
