@@ -14,4 +14,60 @@
 //		rec.LSN = row.LSN
 //		return tx.PutRecord(rec)
 //	})
+//
+// # What it promises
+//
+// A Commit that returned nil is on the disk (FULL, the default) or in the
+// hands of the operating system (NORMAL); one that returned an error left
+// nothing. Several processes may open one file: each transaction begins by
+// asking SQLite (PRAGMA data_version) whether somebody else has committed, and
+// positions are read again if so; Tx.Foreign passes that on to caches. Check
+// walks all of it.
+//
+// # Decisions
+//
+// One goroutine writes. Callers hand it closures over a channel without a
+// buffer, so that a closure is either taken or can still be withdrawn, and those
+// that wait when one is done join its transaction. The first needs no savepoint.
+// Callers answered by one commit tend to come back together, so the writer
+// yields to them for a moment before it commits, as long as that paid lately.
+//
+// A nested Commit is found without a cost worth naming: only when a closure is
+// running, and only if the caller's stack holds the place where this package calls closures,
+// it asks for the goroutine's number (3 to 14 us: Go prints the stack for it).
+// That does not find a Commit that waits for itself through another store's
+// closure.
+//
+// The log has no index on records. A row names the record's row before it
+// (prev), and the record names the last. With the index a single-field commit took
+// 57 us instead of 39 (NORMAL), since it wrote another page; reading is the same,
+// as an index leads to the same rows one by one. Append finds prev by itself.
+// For the same reason the common update of a record names no indexed column:
+// SQLite rewrites index entries of columns that SET names, changed or not.
+//
+// The driver is used without database/sql, with prepared statements and
+// context.Background: with any other context it starts a goroutine a call.
+//
+// The application id and the first schema are written before WAL mode is
+// entered, so that the first page of a file says whose it is, and other files
+// are refused by looking at bytes, without SQLite touching them.
+//
+// Inserting several log rows by one statement was not needed: a change costs
+// 4 to 5 us in a large transaction, its share of the record included.
+//
+// # Measured
+//
+// On two cores, against raw SQLite (database/sql, prepared statements, same
+// pragmas, one row updated and one of 150 bytes inserted) in the same run of
+// "go test -run xxx -bench . ./persist":
+//
+//	one writer, NORMAL      39.7 us   0.95 of raw
+//	one writer, FULL         176 us   0.99 of raw
+//	eight writers, FULL     40.0 us   3.9 times raw with one transaction a write
+//	bulk, 4 changes a record 4.0 us   a change
+//	open 100,000 records     1.3 ms   with a first commit, a read and closing
+//	read one record          6.8 us
+//
+// A benchmark of SQLite has to write another value each time: a page on which
+// nothing changed is not written, and raw looked twice as fast.
 package persist

@@ -15,16 +15,11 @@ func LimitPages(t testing.TB, s *Store, n int) {
 	}))
 }
 
-// FailNextCommit has SQLite refuse the next commit.
-func FailNextCommit(t testing.TB, s *Store) {
-	require.NoError(t, s.Commit(context.Background(), func(tx *Tx) error {
-		tx.OnCommit(func() {
-			db := tx.w.c.db
-			db.RegisterCommitHook(func() int {
-				db.RegisterCommitHook(nil)
-				return 1
-			})
-		})
-		return nil
-	}))
+// FailCommit has SQLite refuse the commit of the transaction.
+func FailCommit(tx *Tx) {
+	db := tx.w.c.db
+	db.RegisterCommitHook(func() int {
+		db.RegisterCommitHook(nil)
+		return 1
+	})
 }

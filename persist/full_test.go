@@ -92,11 +92,25 @@ func TestFullForAll(t *testing.T) {
 
 // A commit that fails is everybody's error, and nothing of it stays.
 func TestCommitFails(t *testing.T) {
-	path := tempPath(t)
-	s := open(t, path, nil)
-	persist.FailNextCommit(t, s)
-	require.ErrorContains(t, s.Commit(t.Context(), put("a")), "commit")
-	require.Nil(t, record(t, s, "a"))
-	mustEdit(t, s, "a", "{}")
-	require.Empty(t, problems(t, s))
+	var undone []string
+	hooked := func(id string, fn func(*persist.Tx) error) func(*persist.Tx) error {
+		return func(tx *persist.Tx) error {
+			tx.OnRollback(func() { undone = append(undone, id) })
+			return fn(tx)
+		}
+	}
+	together(t, func(s *persist.Store, errs []error) {
+		require.ErrorContains(t, errs[0], "commit")
+		require.ErrorIs(t, errs[1], errMine, "it had failed before")
+		require.ErrorContains(t, errs[2], "commit")
+		require.Equal(t, []string{"b", "c", "a"}, undone)
+		require.Nil(t, record(t, s, "a"))
+		require.Nil(t, record(t, s, "c"))
+		require.Empty(t, problems(t, s))
+		mustEdit(t, s, "a", "{}")
+		require.Empty(t, problems(t, s))
+	}, hooked("a", func(tx *persist.Tx) error {
+		persist.FailCommit(tx)
+		return put("a")(tx)
+	}), hooked("b", after(put("b"), errMine)), hooked("c", put("c")))
 }

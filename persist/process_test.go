@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -243,16 +244,30 @@ func TestSubscription(t *testing.T) {
 			}
 		}
 	}
-	var slowest time.Duration
+	var took []time.Duration
 	for i := range 10 {
 		id := fmt.Sprint("theirs-", i)
 		other.commit(id)
-		slowest = max(slowest, await(id))
+		took = append(took, await(id))
 		mustEdit(t, s, fmt.Sprint("ours-", i), "{}")
 		await(fmt.Sprint("ours-", i))
 	}
-	t.Logf("slowest wake-up for another process's commit: %v", slowest)
-	require.Less(t, slowest, 100*time.Millisecond)
+	slices.Sort(took)
+	t.Logf("wake-ups for another process's commits took %v", took)
+	require.Less(t, took[len(took)/2], 100*time.Millisecond) // not all: the machine may be busy
+}
+
+// Commits of this process need no polling to be noticed.
+func TestWakesAtOnce(t *testing.T) {
+	s := open(t, tempPath(t), &persist.Options{PollInterval: -1})
+	sub := s.Subscribe()
+	defer sub.Close()
+	for range 3 {
+		require.Empty(t, sub.C())
+		mustEdit(t, s, "a", "{}")
+		mustEdit(t, s, "a", "{}")
+		<-sub.C() // one for both
+	}
 }
 
 // Nobody asks the file for news unless somebody wants to know.
