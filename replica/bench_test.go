@@ -73,7 +73,7 @@ func newRecord(i int) map[string]any {
 	rnd := rand.New(rand.NewPCG(1, uint64(i)))
 	return map[string]any{
 		"city": word(rnd, 8), "count": int64(10_000_000 + i), "name": word(rnd, 6) + " " + word(rnd, 9),
-		"open": rnd.IntN(2) == 0, "place": fmt.Sprintf("pier %d", rnd.IntN(1000)),
+		"open": rnd.IntN(2) == 0, "place": word(rnd, 30),
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // Accept speaks with a peer that has dialled, until one side ends the session
 // or ctx does. It closes conn. A server is handed this function.
 func (r *Replica) Accept(ctx context.Context, conn transport.Conn) error {
-	_, err := r.run(ctx, conn, false)
+	_, err := r.run(ctx, conn, "", false)
 	if errors.Is(err, transport.ErrClosed) || errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -24,11 +24,11 @@ func (r *Replica) Accept(ctx context.Context, conn transport.Conn) error {
 // other had, and hangs up. Changes that either side refused or parked make it
 // return an *IncompleteError; the rest was exchanged nevertheless.
 func (r *Replica) Sync(ctx context.Context, link transport.Link) (Counts, error) {
-	conn, err := link.Dial(ctx)
+	conn, err := r.dial(ctx, link)
 	if err != nil {
 		return Counts{}, &Error{Op: "sync", Peer: link.String(), Err: err}
 	}
-	s, err := r.run(ctx, conn, true)
+	s, err := r.run(ctx, conn, link.String(), true)
 	counts := s.counts
 	if err == nil && counts.Refused+counts.Quarantined > 0 {
 		err = &IncompleteError{Counts: counts, First: s.firstRefusal()}
@@ -37,6 +37,32 @@ func (r *Replica) Sync(ctx context.Context, link transport.Link) (Counts, error)
 		err = &Error{Op: "sync", Peer: link.String(), Err: err}
 	}
 	return counts, err
+}
+
+// dial opens a connection. A failure is noted with the peers that the link led
+// to before, for Status.
+func (r *Replica) dial(ctx context.Context, link transport.Link) (transport.Conn, error) {
+	conn, err := link.Dial(ctx)
+	if err == nil || ctx.Err() != nil {
+		return conn, err
+	}
+	note := r.commit(ctx, 0, func(b *batch) error {
+		peers, err2 := b.tx.Peers()
+		if err2 != nil {
+			return err2
+		}
+		for _, p := range peers {
+			if p.Name != link.String() {
+				continue
+			}
+			p.State, p.LastError, p.Attempts = StateDisconnected, err.Error(), p.Attempts+1
+			if err := b.tx.PutPeer(&p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return nil, errors.Join(err, note)
 }
 
 // IncompleteError says that a sync ended with changes that one side does not
@@ -148,14 +174,14 @@ func (c *Connection) loop(ctx context.Context) {
 
 // attempt dials and runs one session; up says that it got through.
 func (c *Connection) attempt(ctx context.Context) (up bool, err error) {
-	conn, err := c.link.Dial(ctx)
+	conn, err := c.r.dial(ctx, c.link)
 	if err != nil {
 		return false, err
 	}
 	c.mu.Lock()
 	c.status = LinkStatus{Link: c.link.String(), Online: true}
 	c.mu.Unlock()
-	s, err := c.r.run(ctx, conn, false)
+	s, err := c.r.run(ctx, conn, c.link.String(), false)
 	return s.peerID != 0, err
 }
 

@@ -48,6 +48,10 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	r.id, r.epoch = store.Identity()
 	r.hlc = crdt.NewHLC(opts.Now, opts.MaxClockAhead)
 	r.w.init(r)
+	if err := r.wind(ctx); err != nil {
+		store.Close()
+		return nil, fmt.Errorf("open replica %s: %w", path, err)
+	}
 	r.tail = newTailer(store)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if err := r.claim(ctx, opts.Space); err != nil {
@@ -55,6 +59,18 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 		return nil, fmt.Errorf("open replica %s: %w", path, err)
 	}
 	return r, nil
+}
+
+// wind sets the clock behind what was last written, so that times do not go back
+// when the wall clock does.
+func (r *Replica) wind(ctx context.Context) error {
+	return r.store.Read(ctx, func(rd *persist.Reader) error {
+		rows, err := rd.Log(max(rd.Head().LSN-1, 0), 1, 1)
+		for _, row := range rows {
+			r.hlc.Observe(row.Time)
+		}
+		return err
+	})
 }
 
 // claim makes sure that the file holds the space, if one is given.

@@ -33,6 +33,7 @@ const (
 type session struct {
 	r      *Replica
 	conn   transport.Conn
+	link   string
 	once   bool            // end when both sides have everything
 	peerID int64           // row of the peer in the file
 	them   transport.Hello // the peer's
@@ -76,11 +77,13 @@ type Counts struct {
 var errDone = errors.New("done")
 
 // run speaks with the peer until one side ends it or ctx does. It closes conn.
-func (r *Replica) run(ctx context.Context, conn transport.Conn, once bool) (*session, error) {
+// link names the path, "" when the peer has dialled; once ends the session when
+// both sides have everything.
+func (r *Replica) run(ctx context.Context, conn transport.Conn, link string, once bool) (*session, error) {
 	ctx, stop := r.scoped(ctx)
 	defer stop()
 	defer conn.Close()
-	s := &session{r: r, conn: conn, once: once, in: make(chan *delivery, 2), wake: make(chan struct{}, 1)}
+	s := &session{r: r, conn: conn, link: link, once: once, in: make(chan *delivery, 2), wake: make(chan struct{}, 1)}
 	if err := s.handshake(ctx); err != nil {
 		s.tell(ctx, err)
 		return s, s.name(err)
@@ -244,6 +247,9 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 			p = &persist.Peer{Replica: s.them.Replica, Epoch: s.them.Epoch}
 		}
 		p.State, p.LastError, p.Attempts, p.Seen = StateConnected, "", 0, s.r.opts.Now().UnixMilli()
+		if s.link != "" {
+			p.Name = s.link
+		}
 		if adopt && s.them.Space != "" {
 			if err := b.tx.SetSpace(s.them.Space); err != nil {
 				return err

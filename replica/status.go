@@ -32,7 +32,9 @@ type Status struct {
 type PeerStatus struct {
 	Replica   crdt.ReplicaID
 	Epoch     uint64
+	Link      string // the path that led to it last; "" if it has dialled us
 	State     string
+	Attempts  int         // to reach it that failed in a row
 	Pending   int64       // changes that the peer has not acknowledged
 	Acked     crdt.Cursor // how far it has read this log
 	Read      crdt.Cursor // how far this replica has read its log
@@ -79,7 +81,7 @@ func (r *Replica) peerStatus(rd *persist.Reader, p persist.Peer) (PeerStatus, er
 	r.sessMu.Unlock()
 	pending, err := rd.Pending(p.ID, p.Acked.LSN)
 	return PeerStatus{
-		Replica: p.Replica, Epoch: p.Epoch, State: p.State, Pending: pending, Acked: p.Acked, Read: p.Read,
+		Replica: p.Replica, Epoch: p.Epoch, Link: p.Name, State: p.State, Attempts: p.Attempts, Pending: pending, Acked: p.Acked, Read: p.Read,
 		LastError: p.LastError, Seen: time.UnixMilli(p.Seen),
 	}, err
 }

@@ -368,3 +368,26 @@ func TestALyingAckEndsTheSession(t *testing.T) {
 		}
 	}
 }
+
+func TestAnUnreachablePeerShowsInStatus(t *testing.T) {
+	net := network(t)
+	hub, a := open(t, nil), open(t, nil)
+	l, err := net.Listen("hub", func(ctx context.Context, c transport.Conn) error { return hub.Accept(ctx, c) })
+	require.NoError(t, err)
+	link := net.Link("a", "hub")
+	syncWith(t, a, link)
+	require.NoError(t, l.Close())
+	put(t, a, "1", `{"v":1}`)
+	for range 2 {
+		_, err = a.Sync(context.Background(), link)
+		require.Error(t, err)
+	}
+	st, err := a.Status(context.Background())
+	require.NoError(t, err)
+	require.Len(t, st.Peers, 1)
+	p := st.Peers[0]
+	require.Equal(t, link.String(), p.Link)
+	require.Equal(t, 2, p.Attempts)
+	require.NotEmpty(t, p.LastError)
+	require.EqualValues(t, 1, p.Pending)
+}
