@@ -44,4 +44,88 @@
 // fraction or exponent; what JSON has no type for has a form, an object with one
 // key such as {"$time": "2026-01-02T03:04:05Z"}. A map of a record that looks like a
 // form is written inside {"$map": ..}. Times are cut to milliseconds when read.
+//
+// # Histories
+//
+// A History holds what a record's changes make of it, and every candidate where
+// they disagree. History.Add takes in a parsed change; Begin, the methods of Edit
+// and Commit author one; both go through the same apply. The smallest use:
+//
+//	h := crdt.NewHistory()
+//	e := h.Begin(actor, nowMS, nil)
+//	err := e.Put(crdt.Path{{Key: "name"}}, "Ada", crdt.Merge)
+//	change, err := e.Commit("")  // change.Raw() is to be stored and sent
+//	json, err := h.AppendJSON(nil, nil)
+//
+// What Add demands of a change, beyond what ParseChange does:
+//
+//   - Its dependencies are held (else it is parked), its sequence number is the next
+//     of its actor (else it is a fork, or invalid), and it builds, directly or not, on
+//     that actor's previous change.
+//   - Its start op is beyond every operation it builds on, and without operations
+//     exactly one beyond. Gaps are parked, not refused, when they reach beyond the
+//     record's last operation plus one: what fills them may be on its way, and
+//     JavaScript pays for each missing operation.
+//   - Every object, element and predecessor is in its causal past, or before it in the
+//     change; objects are objects of the kind that is edited; elements belong to the
+//     object; predecessors wrote to the same key or element and are no deletions or
+//     marks. An increment names a counter among its predecessors (others, which the
+//     core lets it name in a conflict, it overwrites), a deletion something besides
+//     increments. Marks cannot be edited, and end after they begin.
+//   - Objects nest less than MaxDepth deep: whatever walks a record may recurse.
+//   - The record's branches stay below maxClocks.
+//
+// Add checks first and changes nothing until all is checked. The one rule that
+// needs the outcome, the order of a mark's ends, is decided on a scratch sequence
+// of the change's own elements.
+//
+// Decisions:
+//
+//   - Operations stay where they were parsed: an operation ID in memory is a counter
+//     and the index of its change, 8 bytes, and leads to the operation in two steps,
+//     and to the change's time and author for views. Slots hold the IDs of what is
+//     visible; a second candidate costs an allocation, the first does not.
+//   - Only branches have clocks. A change made on all heads builds on all changes that
+//     were there, which an index says. Others have a persistent radix tree from actor
+//     to sequence number that shares what it has in common with its dependencies'.
+//     So checking a reference is a lookup, never a walk, and a chain of 20,000 actors
+//     takes no clock at all. Crosswise merges of thousands of branches would still
+//     take memory by the square; maxClocks ends that, and edits on all heads remain
+//     possible.
+//   - Lists and texts are a B-tree of elements that sums widths (index lookups) and
+//     the least ID (the insert rule skips greater ones), so no order of IDs is
+//     quadratic: 200,000 inserts in the worst order take a twentieth of a second. Each
+//     element keeps its width; asking its operation took three cache misses and made
+//     random edits slow down as a text grew.
+//   - Maps are sorted slices up to 64 keys, then indexed, with the order computed when
+//     it is asked for. A record of five fields costs no map.
+//   - Edits apply at once instead of being collected, so that each is compared with
+//     what the one before it left. The price: an Edit that fails half-way leaves a
+//     history to be dropped and read again. Failing is rare, copying would not be.
+//   - Resolving deletes the losers and leaves the winner alone: its content, its
+//     counters and what others edit in it at the same time stay.
+//   - Put leaves a conflict that shows what is put already, since putting what get
+//     printed must write nothing. It settles one that it changes, but for merged maps,
+//     whose rivals may hold what the caller has not seen.
+//   - A number put onto a counter is an increment by the difference, a string put onto
+//     a text is splices, so that concurrent edits of both kinds add up.
+//   - Lists are aligned by what their elements print (Myers, at most 400 insertions and
+//     deletions, else one replacement), then changed elements are edited in place.
+//   - In the fww view, of equal times the least operation ID wins; in all others the
+//     greatest. Patterns hold for what is below them too; the longest match counts.
+//   - Characters of a text are in no policy: positions must mean the same in all views.
+//
+// Measured on 2 cores that were shared (Go 1.26; run the benchmarks for today's
+// figures, the core is automerge-go in the same run): parse and add a change of one
+// field 1.9-2.1 us in 5 allocations, 3.7-4.3 times faster than the core, nine tenths
+// of it parsing and collecting garbage; author one field 1.5 us, 6-8 times faster;
+// 50,000 random edits of one text 2.7-3.2 us each, 3-4.6 times faster, the last tenth
+// as fast as the first; adding concurrent changes to 10,000 as fast as to 10. The
+// automerge-paper trace, 259,778 changes: 2.5 us each, 4 times faster, 165 MB live and
+// 240 MB at the peak, where the core reaches 1,016 MB; loading the raw changes 0.6 s,
+// 4.6 times faster than the core loads its document.
+//
+// Mutants: 250,000 alterations of bytes and fields, offered to the history that the
+// original was made on; 49,112 were taken, and the core loaded, showed and saved all
+// of them alike. JavaScript's Automerge 3.5 took 3,914 of 3,914 with equal heads.
 package crdt
