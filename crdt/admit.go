@@ -24,7 +24,7 @@ func (k *admission) admit(h *History, c *Change) error {
 	*k = admission{h: h, c: c, node: uint32(len(h.nodes)),
 		actors: k.actors[:0], deps: k.deps[:0], ids: k.ids[:0]}
 	for _, a := range c.actors {
-		i, ok := h.actorIdx[a]
+		i, ok := h.actorOf(a)
 		if !ok {
 			i = noActor
 		}
@@ -63,7 +63,7 @@ func (k *admission) place() error {
 	h, c := k.h, k.c
 	var missing []Hash
 	for _, d := range c.deps {
-		n, ok := h.byHash[d]
+		n, ok := h.nodeOf(d)
 		if !ok {
 			missing = append(missing, d)
 			continue
@@ -253,8 +253,8 @@ func (k *admission) sameRef(id opID, r, own Ref) bool {
 
 // preds checks the operations that one overwrites.
 func (k *admission) preds(i int, o *Op, elem opID) error {
-	counters, increments := 0, 0
-	for _, r := range o.Pred {
+	counters := 0
+	for n, r := range o.Pred {
 		id, p, err := k.refer(i, r)
 		if err != nil {
 			return err
@@ -266,7 +266,11 @@ func (k *admission) preds(i int, o *Op, elem opID) error {
 		case Del, Mark:
 			return k.bad(i, "has a deletion or a mark for a predecessor")
 		case Increment:
-			increments++
+			// The core keeps no deletions in what it saves: it makes them again
+			// from their first predecessor, which has to have set something.
+			if o.Action == Del && n == 0 {
+				return k.bad(i, "deletes an increment rather than what it increments")
+			}
 		case Set:
 			counters += int(b2u(p.Value.kind == KindCounter))
 		}
@@ -274,9 +278,6 @@ func (k *admission) preds(i int, o *Op, elem opID) error {
 	}
 	if o.Action == Increment && counters == 0 {
 		return k.bad(i, "increments what is no counter")
-	}
-	if o.Action == Del && increments == len(o.Pred) {
-		return k.bad(i, "deletes nothing but increments")
 	}
 	return nil
 }
