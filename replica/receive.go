@@ -264,7 +264,7 @@ func (s *session) land(ctx context.Context, through crdt.Cursor) error {
 			return nil
 		}
 	}
-	if through.LSN <= s.acked.LSN {
+	if through.LSN <= s.acked.LSN || through == s.claimed { // an old ack that comes late, or again
 		return nil
 	}
 	// Sent before a rewind: it is good if it is a cursor of this log.

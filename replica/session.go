@@ -31,14 +31,15 @@ const (
 // one that writes to the connection. None of the first two ever waits for the
 // third, so two sides that both have much to send cannot block each other.
 type session struct {
-	r      *Replica
-	conn   transport.Conn
-	link   string
-	once   bool            // end when both sides have everything
-	peerID int64           // row of the peer in the file
-	them   transport.Hello // the peer's
-	head   crdt.LSN        // end of our log at the handshake
-	keeps  bool            // the peer still holds all that it sent us before
+	r       *Replica
+	conn    transport.Conn
+	link    string
+	once    bool            // end when both sides have everything
+	peerID  int64           // row of the peer in the file
+	them    transport.Hello // the peer's
+	head    crdt.LSN        // end of our log at the handshake
+	keeps   bool            // the peer still holds all that it sent us before
+	claimed crdt.Cursor     // how far the peer said that it had read, at the handshake
 
 	in   chan *delivery // from receive to apply
 	wake chan struct{}  // pokes send; one slot
@@ -168,10 +169,11 @@ func (s *session) shake(ctx context.Context) error {
 	if err := s.conn.Send(ctx, &transport.Ack{Through: s.at}); err != nil {
 		return err
 	}
-	ack, err := expect[*transport.Ack](ctx, s.conn)
+	ack, err := expect(ctx, s.conn, func(*transport.Ack) bool { return true })
 	if err != nil {
 		return err
 	}
+	s.claimed = ack.Through
 	begin, err := s.begin(ctx, ack.Through)
 	if err != nil {
 		return err
@@ -180,19 +182,14 @@ func (s *session) shake(ctx context.Context) error {
 	if err := s.conn.Send(ctx, &transport.Changes{From: begin, Through: begin}); err != nil {
 		return err
 	}
-	first, err := expect[*transport.Changes](ctx, s.conn)
+	first, err := expect(ctx, s.conn, func(f *transport.Changes) bool {
+		return len(f.Sets) == 0 && !f.End && f.From == f.Through && (f.From == s.at || f.From.LSN == 0)
+	})
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(first.Sets) > 0 || first.From != first.Through:
-		return protocolErrorf(transport.CodeProtocol, "the first changes frame must be empty")
-	case first.From == s.at:
-		s.keeps = true
-	case first.From.LSN == 0:
+	if s.keeps = first.From == s.at; !s.keeps {
 		s.at = crdt.Cursor{Epoch: s.them.Epoch}
-	default:
-		return protocolErrorf(transport.CodeProtocol, "begins at %v, not at %v or 0", first.From, s.at)
 	}
 	return nil
 }
@@ -211,7 +208,7 @@ func (s *session) greet(ctx context.Context) error {
 	if err := s.conn.Send(ctx, hello); err != nil {
 		return err
 	}
-	them, err := expect[*transport.Hello](ctx, s.conn)
+	them, err := expect(ctx, s.conn, func(*transport.Hello) bool { return true })
 	if err != nil {
 		return err
 	}
@@ -280,23 +277,23 @@ func (s *session) begin(ctx context.Context, c crdt.Cursor) (crdt.Cursor, error)
 	return begin, err
 }
 
-// expect receives the frame that the handshake calls for. A repeated hello is
-// passed over.
-func expect[F transport.Frame](ctx context.Context, conn transport.Conn) (F, error) {
-	var none F
+// expect receives the frame that the handshake calls for. Others are passed
+// over: a carrier that repeats frames or changes their order is no reason to
+// give up, and one that lost the right one is found out by the timeout.
+func expect[F transport.Frame](ctx context.Context, conn transport.Conn, right func(F) bool) (F, error) {
 	for {
 		f, err := conn.Recv(ctx)
+		if err == nil {
+			if e, ok := f.(*transport.Error); ok {
+				err = e
+			}
+		}
 		if err != nil {
+			var none F
 			return none, err
 		}
-		switch f := f.(type) {
-		case F:
+		if f, ok := f.(F); ok && right(f) {
 			return f, nil
-		case *transport.Error:
-			return none, f
-		case *transport.Hello:
-		default:
-			return none, protocolErrorf(transport.CodeProtocol, "%T came before the handshake was done", f)
 		}
 	}
 }

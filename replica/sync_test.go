@@ -351,6 +351,26 @@ func TestFramesOutOfPlaceAreAskedForAgain(t *testing.T) {
 	require.Equal(t, `{"n":0}`, get(t, r, "1"))
 }
 
+func TestRepeatedFramesDoNotEndTheHandshake(t *testing.T) {
+	net := network(t)
+	r := open(t, nil)
+	serve(t, net, "r", r)
+	p := dialRaw(t, net.Link("stutter", "r"))
+	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{9}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}}
+	foreign := &transport.Ack{Through: crdt.Cursor{Epoch: 1, LSN: 1000}} // of a log that is no more
+	p.send(hello)
+	p.send(hello)
+	p.recv()
+	p.send(foreign)
+	p.send(foreign)
+	p.send(&transport.Changes{From: p.at, Through: p.at, End: true}) // overtook the frame before it
+	p.send(&transport.Changes{From: p.at, Through: p.at})
+	p.send(foreign)
+	c := authored(t, 1)
+	require.Empty(t, p.push(member("1", c[0])))
+	require.Equal(t, `{"n":0}`, get(t, r, "1"))
+}
+
 func TestALyingAckEndsTheSession(t *testing.T) {
 	net := network(t)
 	r := open(t, nil)
