@@ -108,10 +108,12 @@ func (h *History) InPast(deps []Hash, author ActorID, of *Change) bool {
 		k.actors[0] = a
 	}
 	for _, d := range deps {
-		k.deps = append(k.deps, h.byHash[d])
+		n, _ := h.nodeOf(d)
+		k.deps = append(k.deps, n)
 	}
 	k.past, _, _ = h.pastOf(k.deps, k.actors[0])
-	return k.covers(h.byHash[of.hash])
+	n, _ := h.nodeOf(of.hash)
+	return k.covers(n)
 }
 
 // Diff exposes diff: it returns b as made from a by the script, and how many

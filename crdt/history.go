@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"encoding/binary"
 	"iter"
 	"slices"
 	"sort"
@@ -38,7 +39,8 @@ type span struct{ start, node uint32 }
 // safe for concurrent use.
 type History struct {
 	nodes    []node
-	byHash   map[Hash]uint32
+	byHash   map[uint64]uint32 // by the first 8 bytes
+	clashing map[Hash]uint32   // those whose first 8 bytes were taken
 	actors   []actorLog
 	actorIdx map[ActorID]uint32
 	heads    []uint32
@@ -66,8 +68,36 @@ func (h *History) Len() int { return len(h.nodes) }
 
 // Has reports whether the change with this hash is held.
 func (h *History) Has(hash Hash) bool {
-	_, ok := h.byHash[hash]
+	_, ok := h.nodeOf(hash)
 	return ok
+}
+
+// nodeOf returns the index of the change with this hash. Most are asked for the
+// newest.
+func (h *History) nodeOf(hash Hash) (n uint32, ok bool) {
+	if last := len(h.nodes) - 1; last >= 0 && h.nodes[last].c.hash == hash {
+		return uint32(last), true
+	}
+	n, ok = h.byHash[hashPrefix(hash)]
+	if ok && h.nodes[n].c.hash != hash {
+		n, ok = h.clashing[hash]
+	}
+	return n, ok
+}
+
+func hashPrefix(hash Hash) uint64 { return binary.LittleEndian.Uint64(hash[:]) }
+
+// name makes the change at n known by its hash.
+func (h *History) name(n uint32, hash Hash) {
+	if h.byHash == nil {
+		h.byHash = make(map[uint64]uint32)
+		h.clashing = make(map[Hash]uint32)
+	}
+	if _, taken := h.byHash[hashPrefix(hash)]; taken {
+		h.clashing[hash] = n
+		return
+	}
+	h.byHash[hashPrefix(hash)] = n
 }
 
 // MaxOp returns the greatest operation counter, 0 without any.
@@ -94,7 +124,7 @@ func (h *History) Changes() iter.Seq[*Change] {
 
 // Change returns the change with this hash, nil if it is not held.
 func (h *History) Change(hash Hash) *Change {
-	if n, ok := h.byHash[hash]; ok {
+	if n, ok := h.nodeOf(hash); ok {
 		return h.nodes[n].c
 	}
 	return nil
@@ -123,7 +153,7 @@ func (h *History) Clock() Clock {
 
 // Seq returns the highest sequence number held of an actor, 0 for none.
 func (h *History) Seq(actor ActorID) uint64 {
-	if a, ok := h.actorIdx[actor]; ok {
+	if a, ok := h.actorOf(actor); ok {
 		return uint64(len(h.actors[a].spans))
 	}
 	return 0
@@ -171,9 +201,20 @@ func (h *History) find(actor, ctr uint32) (id opID, ok bool) {
 	return opID{ctr: ctr, node: n}, true
 }
 
+// actorOf returns the index of an actor. Most are asked for the newest author.
+func (h *History) actorOf(id ActorID) (i uint32, ok bool) {
+	if last := len(h.nodes) - 1; last >= 0 {
+		if i = h.nodes[last].actor; h.actors[i].id == id {
+			return i, true
+		}
+	}
+	i, ok = h.actorIdx[id]
+	return i, ok
+}
+
 // actorIndex returns the index of an actor, adding it if it is new.
 func (h *History) actorIndex(id ActorID) uint32 {
-	if i, ok := h.actorIdx[id]; ok {
+	if i, ok := h.actorOf(id); ok {
 		return i
 	}
 	if h.actorIdx == nil {
@@ -203,10 +244,7 @@ func (h *History) enter(c *Change, p past, maxOp uint32, size int) uint32 {
 // dependencies.
 func (h *History) seal(n uint32, deps []uint32) {
 	c := h.nodes[n].c
-	if h.byHash == nil {
-		h.byHash = make(map[Hash]uint32)
-	}
-	h.byHash[c.hash] = n
+	h.name(n, c.hash)
 	for _, d := range deps {
 		h.unhead(d)
 	}
@@ -232,7 +270,7 @@ func (h *History) unhead(d uint32) {
 
 // changeSize estimates the memory of a change and of its entries in the tables.
 func changeSize(c *Change) int {
-	const perChange, perOp = 200 + 48 + 8 + 56, 112
+	const perChange, perOp = 192 + 60 + 8 + 30, 112
 	size := perChange + len(c.raw) + perOp*len(c.ops) + 32*len(c.deps) + 16*len(c.actors)
 	for i := range c.ops {
 		size += 8 * len(c.ops[i].Pred)
