@@ -366,8 +366,14 @@ func TestRepeatedFramesDoNotEndTheHandshake(t *testing.T) {
 	p.send(&transport.Changes{From: p.at, Through: p.at, End: true}) // overtook the frame before it
 	p.send(&transport.Changes{From: p.at, Through: p.at})
 	p.send(foreign)
-	c := authored(t, 1)
-	require.Empty(t, p.push(member("1", c[0])))
+	from := p.at
+	p.at.LSN++
+	p.send(&transport.Changes{From: from, Through: p.at, Sets: []transport.Set{{Members: []transport.Member{member("1", authored(t, 1)[0])}}}})
+	for {
+		if ack, ok := p.recv().(*transport.Ack); ok && ack.Through == p.at {
+			break
+		}
+	}
 	require.Equal(t, `{"n":0}`, get(t, r, "1"))
 }
 
