@@ -92,7 +92,7 @@ var sourceKeys = []string{"text", "list", "map", "count", "a", "b", "ключ"}
 // edit edits a root field in a way that fits what it holds.
 func (a *author) edit(e *crdt.Edit) {
 	t, rng := a.t, a.rng
-	root := a.h.Value(nil).(map[string]any)
+	root := a.h.Value(nil)
 	name := sourceKeys[rng.IntN(len(sourceKeys))]
 	p := crdt.Path{{Key: name}}
 	switch v := root[name].(type) {
