@@ -48,7 +48,9 @@ func (h *History) apply(obj *object, o *Op, id, elem opID, preds []opID) {
 	}
 	switch {
 	case o.InMap:
+		known := len(obj.fields.list)
 		s := obj.fields.put(o.Key)
+		h.size += 64 * (len(obj.fields.list) - known)
 		before := s.empty()
 		h.change(s, o, id, preds)
 		obj.visible += int(b2u(before)) - int(b2u(s.empty()))

@@ -18,6 +18,7 @@ type Edit struct {
 	c      *Change
 	node   uint32
 	begun  bool // the change is in the history, with the operations so far
+	done   bool // it was committed
 	deps   []uint32
 	others []uint32 // local indexes of the actors that c.actors[1:] name
 	preds  []Ref    // the operations' predecessors, one after the other
@@ -54,7 +55,7 @@ func (h *History) Begin(actor ActorID, timeMS int64, v *View) *Edit {
 // edit, or with edits that changed nothing, both results are nil. Errors: a
 // change beyond the bounds of change.go, or a message of invalid UTF-8.
 func (e *Edit) Commit(message string) (*Change, error) {
-	if !e.begun {
+	if !e.begun || e.done {
 		return nil, nil
 	}
 	if !utf8.ValidString(message) {
@@ -71,7 +72,7 @@ func (e *Edit) Commit(message string) (*Change, error) {
 		return nil, err
 	}
 	e.h.seal(e.node, e.deps)
-	e.c = nil
+	e.done = true
 	return c, nil
 }
 
@@ -87,6 +88,9 @@ func (e *Edit) begin() {
 // emit appends an operation and applies it. o's Obj, Elem and Pred are filled in
 // from the IDs; preds may be in any order.
 func (e *Edit) emit(obj *object, o Op, elem opID, preds []opID) (opID, error) {
+	if e.done {
+		return opID{}, fmt.Errorf("%w: it was committed", ErrEdit)
+	}
 	if !e.begun {
 		e.begin()
 	}

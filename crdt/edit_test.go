@@ -191,6 +191,20 @@ func TestDeleteRecord(t *testing.T) {
 	mustEqualCore(t, h)
 }
 
+func TestEditIsUsedUp(t *testing.T) {
+	h := crdt.NewHistory()
+	e := h.Begin(benchActor, 1.7e12, nil)
+	require.NoError(t, e.Put(key("k"), 1, crdt.Merge))
+	c, err := e.Commit("")
+	require.NoError(t, err)
+	require.NotNil(t, c)
+	require.ErrorIs(t, e.Put(key("k"), 2, crdt.Merge), crdt.ErrEdit)
+	c, err = e.Commit("")
+	require.NoError(t, err)
+	require.Nil(t, c)
+	require.Equal(t, `{"k":1}`, jsonOf(t, h, nil))
+}
+
 // TestSpliceSplitsElements: another implementation may have put several code
 // points into one element of a text.
 func TestSpliceSplitsElements(t *testing.T) {

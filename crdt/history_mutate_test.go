@@ -21,6 +21,9 @@ import (
 // sets how many there are.
 func TestMutantsPoisonNothing(t *testing.T) {
 	mutants := 6000
+	if testing.Short() {
+		mutants = 600
+	}
 	if n, err := strconv.Atoi(os.Getenv("GODWIT_MUTANTS")); err == nil {
 		mutants = n
 	}
