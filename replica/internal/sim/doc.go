@@ -1,0 +1,2 @@
+// Package sim has tests only.
+package sim

@@ -1,0 +1,237 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing/synctest"
+	"time"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+	"github.com/godwitdb/godwit/replica"
+	"github.com/godwitdb/godwit/transport/memlink"
+)
+
+// model is what the cluster must hold in the end.
+type model struct {
+	updates int // begun so far
+	keys    map[crdt.Key]bool
+	acks    []*acked
+	aborted map[string]bool // messages of changes that must be nowhere
+}
+
+// acked is a set whose writer was told that it is committed.
+type acked struct {
+	name    string
+	members []member
+	lost    bool // with the only replica that held it
+}
+
+type member struct {
+	key  crdt.Key
+	hash crdt.Hash
+}
+
+func (m *model) init() { m.keys, m.aborted = map[crdt.Key]bool{}, map[string]bool{} }
+
+// holdings are the changes of a node.
+type holdings map[member][]byte
+
+func (n *node) holdings() holdings {
+	held := holdings{}
+	for _, row := range n.readLog() {
+		held[member{row.Key, row.Hash}] = row.Data
+	}
+	return held
+}
+
+// forget gives up the sets that nobody holds since a node was restored.
+func (m *model) forget(w *world) (lost int) {
+	synctest.Wait()
+	var all []holdings
+	for _, n := range w.nodes {
+		all = append(all, n.holdings())
+	}
+	for _, a := range m.acks {
+		held := slices.ContainsFunc(all, func(h holdings) bool { _, ok := h[a.members[0]]; return ok })
+		if !held && !a.lost {
+			a.lost = true
+			lost++
+		}
+	}
+	return lost
+}
+
+// converge ends all disturbances and waits until the nodes are equal.
+func (w *world) converge() {
+	w.note("calm; heal all")
+	w.net.SetFaults(memlink.Faults{})
+	w.net.HealAll()
+	for _, n := range w.nodes {
+		n.syncs.Wait()
+	}
+	w.stick.deliverAll()
+	for _, c := range collections {
+		p := w.randomPolicy([]string{crdt.ResolverAutomerge, crdt.ResolverLWW, crdt.ResolverFWW})
+		for _, n := range w.nodes {
+			w.setPolicy(n, c, p)
+		}
+	}
+	if w.chance(50) {
+		w.convergeLive()
+	} else {
+		w.convergeOnce()
+	}
+}
+
+// convergeLive leaves it to connections.
+func (w *world) convergeLive() {
+	w.note("converge by connections")
+	for _, e := range w.edges {
+		e[0].connect(e[1])
+	}
+	for wait, left := time.Second, patience; left > 0; wait, left = 2*wait, left-wait {
+		time.Sleep(wait)
+		synctest.Wait()
+		if w.equal() == "" {
+			return
+		}
+	}
+	failf("the connected replicas did not converge: %s", w.equal())
+}
+
+// convergeOnce exchanges one to one until nothing is left to be exchanged.
+func (w *world) convergeOnce() {
+	w.note("converge by syncs")
+	for _, n := range w.nodes {
+		for _, m := range w.nodes {
+			n.disconnect(m)
+		}
+	}
+	for range 2 * len(w.nodes) {
+		moved := 0
+		for _, e := range w.edges {
+			ctx, stop := context.WithTimeout(context.Background(), patience)
+			c, err := e[0].r.Sync(ctx, e[0].link(e[1]))
+			stop()
+			need(err, "undisturbed sync of %s and %s", e[0], e[1])
+			w.note("%s syncs with %s: %d sent, %d received", e[0], e[1], c.ChangesSent, c.ChangesReceived)
+			moved += c.ChangesSent + c.ChangesReceived
+		}
+		if moved == 0 {
+			return
+		}
+	}
+	failf("the replicas still exchange changes after %d rounds", 2*len(w.nodes))
+}
+
+// equal says in what the nodes differ, "" if they do not.
+func (w *world) equal() string {
+	for k := range w.model.keys {
+		want := w.nodes[0].show(k)
+		for _, n := range w.nodes[1:] {
+			if got := n.show(k); got != want {
+				return fmt.Sprintf("%s is\n%s on %s, and\n%s on %s", k, want, w.nodes[0], got, n)
+			}
+		}
+	}
+	return ""
+}
+
+// show returns the heads and the value of a record.
+func (n *node) show(k crdt.Key) string {
+	ctx := context.Background()
+	heads, err := n.r.Heads(ctx, k)
+	if errors.Is(err, replica.ErrNotFound) {
+		return "never heard of"
+	}
+	need(err, "%s: heads of %s", n, k)
+	value, err := n.r.Get(ctx, k)
+	if errors.Is(err, replica.ErrNotFound) {
+		value, err = []byte("deleted"), nil
+	}
+	need(err, "%s: value of %s", n, k)
+	return fmt.Sprint(heads, string(value))
+}
+
+// checkEnd holds the nodes against each other and against the model.
+func (w *world) checkEnd() {
+	w.note("check")
+	w.observe()
+	if diff := w.equal(); diff != "" {
+		failf("converged replicas differ: %s", diff)
+	}
+	for _, n := range w.nodes {
+		n.checkEnd()
+	}
+	for _, n := range w.nodes {
+		n.stop()
+		n.join()
+		n.checkLog()
+	}
+}
+
+func (n *node) checkEnd() {
+	ctx := context.Background()
+	need(n.r.Check(ctx, func(p replica.Problem) { n.complain("check: %v", p) }), "check %s", n)
+	st, err := n.r.Status(ctx)
+	need(err, "status of %s", n)
+	lost := slices.ContainsFunc(n.w.model.acks, func(a *acked) bool { return a.lost })
+	if st.Parked > 0 && !lost {
+		failf("%s: %d sets still wait for a dependency", n, st.Parked)
+	}
+	n.observe()
+}
+
+// checkLog holds the file's log, which Check held against its records, against
+// the model and what watchers were told.
+func (n *node) checkLog() {
+	held := holdings{}
+	end := crdt.LSN(0)
+	for _, row := range n.readLog() {
+		end = row.LSN
+		held[member{row.Key, row.Hash}] = row.Data
+		if seen, ok := n.seen[row.LSN]; ok && seen != row.Hash {
+			failf("%s: watchers were told of %s at %d, the log has %s", n, seen, row.LSN, row.Hash)
+		}
+	}
+	for lsn := range n.seen {
+		if lsn > end {
+			failf("%s: watchers were told of change %d, the log ends at %d", n, lsn, end)
+		}
+	}
+	for _, a := range n.w.model.acks {
+		for _, m := range a.members {
+			if held[m] == nil && !a.lost {
+				failf("%s lacks %s of %s, which was acknowledged as part of %s", n, m.hash, m.key, a.name)
+			}
+		}
+	}
+	for m, data := range held {
+		c, err := crdt.ParseChange(data)
+		need(err, "%s: parse %s of %s", n, m.hash, m.key)
+		if n.w.model.aborted[c.Message()] {
+			failf("%s holds %s of %s, which belongs to the aborted update %s", n, m.hash, m.key, c.Message())
+		}
+	}
+}
+
+// readLog reads the whole log, past the replica.
+func (n *node) readLog() (all []persist.LogRow) {
+	s, err := persist.Open(context.Background(), n.path, nil)
+	need(err, "open the store of %s", n)
+	defer s.Close()
+	for at, more := crdt.LSN(0), true; more; {
+		need(s.Read(context.Background(), func(r *persist.Reader) error {
+			rows, err := r.Log(at, 1000, 1<<20)
+			if more = len(rows) > 0; more {
+				at = rows[len(rows)-1].LSN
+			}
+			all = append(all, rows...)
+			return err
+		}), "log of %s", n)
+	}
+	return all
+}
