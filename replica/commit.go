@@ -19,7 +19,9 @@ func (r *Replica) commit(ctx context.Context, source int64, fn func(*batch) erro
 			r.w.reset()
 		}
 		b := &batch{w: &r.w, tx: tx, source: source, touched: map[crdt.Key]*entry{}}
-		tx.OnRollback(b.forget)
+		if !bug(bugKeepRolledBack) {
+			tx.OnRollback(b.forget)
+		}
 		if err := fn(b); err != nil {
 			return err
 		}
@@ -201,6 +203,9 @@ func fillRow(row *persist.Record, h *crdt.History, v view) (err error) {
 	row.PolicyVersion = v.version
 	row.Conflicts = h.ConflictCount(v.View)
 	row.Deleted = !h.Exists()
+	if bug(bugStaleView) && row.JSON != nil && row.MaxOp%8 == 0 {
+		return nil
+	}
 	row.JSON = nil
 	if !row.Deleted {
 		if row.JSON, err = h.AppendJSON(nil, v.View); err != nil {

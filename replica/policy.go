@@ -110,6 +110,9 @@ func (r *Replica) loadView(rd *persist.Reader, collection string) (view, error) 
 	if err != nil {
 		return view{}, err
 	}
+	if bug(bugWrongWinner) && p.Default == crdt.ResolverLWW {
+		p.Default = crdt.ResolverLocal
+	}
 	v, err := p.View(r.id)
 	if err != nil {
 		return view{}, fmt.Errorf("stored policy of %s: %w", collection, err)

@@ -71,8 +71,11 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	o.mu.Lock()
 	ack, pong, rewind := o.ack, o.pong, o.rewind
 	o.ack, o.pong, o.rewind = nil, nil, false
-	if rewind {
+	if rewind && !bug(bugIgnoreResend) {
 		o.sent, o.pos, o.flight, o.frames, o.told = o.acked, o.acked, nil, nil, false
+		if bug(bugOffByOne) {
+			o.pos.LSN++
+		}
 	}
 	// A set is acknowledged as a whole, so the window cannot stop within one.
 	room := o.hasRoom() || len(o.frames) > 0 && o.frames[0].Part > 0
@@ -205,6 +208,9 @@ func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
 	for i := range rows {
 		set.Members[i] = transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data}
 	}
+	if bug(bugDropChange) && rows[0].Hash[0] < 16 {
+		set.Members = set.Members[1:]
+	}
 	return set, set.Size()
 }
 
@@ -212,7 +218,7 @@ func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
 // session, or in an earlier one and the peer's log still has it.
 func (o *sender) held(row *persist.LogRow) bool {
 	if row.Source != o.peerID {
-		return false
+		return bug(bugHeldUnsent) && row.Source != 0
 	}
 	if row.LSN <= o.head {
 		return o.keeps

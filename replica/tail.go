@@ -127,7 +127,7 @@ func (t *tailer) catchUp(ctx context.Context) {
 		t.mu.Lock()
 		t.keep(rows)
 		for e := range t.ears {
-			if err != nil || t.concerns(e, rows) {
+			if err != nil || t.concerns(e, rows) && !(bug(bugLostWakeUp) && rows[0].LSN%32 == 0) {
 				e.poke()
 			}
 		}

@@ -56,6 +56,9 @@ func (r *Replica) incarnate(ctx context.Context) (crdt.ActorID, error) {
 	if err != nil {
 		return "", fmt.Errorf("begin incarnation: %w", translate(err))
 	}
+	if bug(bugReuseActor) {
+		a = r.id.Actor([8]byte{})
+	}
 	r.actor.Store(&a)
 	return a, nil
 }

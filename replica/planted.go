@@ -1,0 +1,23 @@
+package replica
+
+// plant names a bug that the simulation (internal/sim) plants to prove that it
+// finds bugs of its kind. Without the build tag plantedbugs, bug is constant
+// and the compiler leaves none of it.
+type plant int
+
+const (
+	noBug             plant = iota
+	bugDropChange           // a change of some sets is not sent
+	bugCursorAlone          // the cursor moves on over some frames whose data is not taken
+	bugHeldUnsent           // what any peer sent counts as held by every peer
+	bugForgetParked         // a parked set is acknowledged and not kept
+	bugOffByOne             // a resend begins one change too late
+	bugIgnoreResend         // nothing is ever sent again within a session
+	bugBlindCursor          // a peer's cursor is believed, whatever its chain says
+	bugHalfSet              // the last change of some sets is not taken
+	bugKeepRolledBack       // memory keeps what a failed update did
+	bugStaleView            // the stored value of some records does not follow
+	bugWrongWinner          // replicas with the same policy pick different winners
+	bugLostWakeUp           // some commits wake nobody
+	bugReuseActor           // a new opening goes on with the last one's actor
+)

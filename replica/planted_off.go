@@ -1,0 +1,5 @@
+//go:build !plantedbugs
+
+package replica
+
+func bug(plant) bool { return false }
