@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -98,6 +99,9 @@ func (r *itemReader) enterObject() error {
 	if err := r.expect('{', "an object around the array"); err != nil {
 		return err
 	}
+	if c, err := r.must(); err == nil && c == '}' {
+		return r.noArray()
+	}
 	for {
 		key, err := r.key()
 		if err != nil {
@@ -114,13 +118,15 @@ func (r *itemReader) enterObject() error {
 			return err
 		}
 		if c == '}' {
-			return r.bad("there is no array %q", r.array)
+			return r.noArray()
 		}
 		if err := r.expect(',', ", or }"); err != nil {
 			return err
 		}
 	}
 }
+
+func (r *itemReader) noArray() error { return r.bad("there is no array %q", r.array) }
 
 // leaveObject goes from the end of the array to the end of the object around
 // it, if there is one.
@@ -137,12 +143,16 @@ func (r *itemReader) leaveObject() error {
 		if err := r.expect(',', ", or }"); err != nil {
 			return err
 		}
+		if _, err := r.must(); err != nil {
+			return err
+		}
+		start := r.at
 		key, err := r.key()
 		if err != nil {
 			return err
 		}
 		if key == r.array {
-			return r.bad("the key %q is there twice", r.array)
+			return &badInput{offset: start, err: fmt.Errorf("the key %q is there twice", key)}
 		}
 		if err := r.skip(); err != nil {
 			return err

@@ -79,12 +79,12 @@ func printSync(e *env, s synced) error {
 	if e.json {
 		return e.printJSON(s)
 	}
-	state := "equal"
+	state := "both sides are equal"
 	if !s.Equal {
-		state = "not equal"
+		state = "the sides are not equal"
 	}
-	e.printf("sent %d changes in %d bytes, received %d changes in %d bytes: %s\n",
-		s.ChangesSent, s.BytesSent, s.ChangesReceived, s.BytesReceived, state)
+	e.printf("changes: %d sent, %d received; bytes: %d sent, %d received; %s\n",
+		s.ChangesSent, s.ChangesReceived, s.BytesSent, s.BytesReceived, state)
 	return nil
 }
 

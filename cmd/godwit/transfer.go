@@ -192,9 +192,9 @@ func textOf(item map[string]any, field string) (string, error) {
 		text, err := crdt.AppendJSON(nil, v)
 		return string(text), err
 	case nil:
-		return "", fmt.Errorf("it has no field %q to name the record; choose another one with --id", field)
+		return "", fmt.Errorf("it has no field %q to name the record: see --id, or --array if the items are inside an object", field)
 	default:
-		return "", fmt.Errorf("its field %q is neither a string nor a number; choose another one with --id", field)
+		return "", fmt.Errorf("its field %q is neither a string nor a number, and cannot name the record: see --id", field)
 	}
 }
 
