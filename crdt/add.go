@@ -8,11 +8,8 @@ package crdt
 //   - *ForkError when its actor has another change with that sequence number;
 //   - *InvalidError when it contradicts the history (the rules are in doc.go).
 func (h *History) Add(c *Change) (added bool, err error) {
-	if h.Has(c.hash) {
-		return false, nil
-	}
 	k := &h.admission
-	if err := k.admit(h, c); err != nil {
+	if held, err := k.admit(h, c); held || err != nil {
 		return false, err
 	}
 	n := h.enter(c, k.past, k.maxOp, k.clocks)

@@ -19,8 +19,8 @@ type admission struct {
 
 const noActor = ^uint32(0)
 
-// admit checks c, which is not held.
-func (k *admission) admit(h *History, c *Change) error {
+// admit checks c. held says that it is in the history already.
+func (k *admission) admit(h *History, c *Change) (held bool, err error) {
 	*k = admission{h: h, c: c, node: uint32(len(h.nodes)),
 		actors: k.actors[:0], deps: k.deps[:0], ids: k.ids[:0]}
 	for _, a := range c.actors {
@@ -30,32 +30,36 @@ func (k *admission) admit(h *History, c *Change) error {
 		}
 		k.actors = append(k.actors, i)
 	}
-	if err := k.fork(); err != nil {
-		return err
+	if held, err := k.known(); held || err != nil {
+		return held, err
 	}
 	if err := k.place(); err != nil {
-		return err
+		return false, err
 	}
 	for i := range c.ops {
 		if err := k.op(i); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return false, nil
 }
 
-// fork refuses a sequence number that its actor has used already.
-func (k *admission) fork() error {
+// known reports whether the change is held. Its actor's sequence number leads to
+// it, or to another one, which is a fork.
+func (k *admission) known() (held bool, err error) {
 	a := k.actors[0]
 	if a == noActor {
-		return nil
+		return false, nil
 	}
 	spans := k.h.actors[a].spans
 	if k.c.seq > uint64(len(spans)) {
-		return nil
+		return false, nil
 	}
 	have := k.h.nodes[spans[k.c.seq-1].node].c
-	return &ForkError{Actor: k.c.actors[0], Seq: k.c.seq, Have: have.hash, Got: k.c.hash}
+	if have.hash == k.c.hash {
+		return true, nil
+	}
+	return false, &ForkError{Actor: k.c.actors[0], Seq: k.c.seq, Have: have.hash, Got: k.c.hash}
 }
 
 // place finds the dependencies and checks the sequence number and start op.

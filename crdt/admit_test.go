@@ -309,3 +309,25 @@ func TestDeepNesting(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, crdt.NewHistory().Begin(actorB, 0, nil).Put(nil, v, crdt.Merge))
 }
+
+// TestClashingHashes: changes are found by the first bytes of their hashes, which
+// somebody may have brought to be equal.
+func TestClashingHashes(t *testing.T) {
+	h := crdt.NewHistory()
+	var changes []*crdt.Change
+	for i, a := range []crdt.ActorID{actorA, actorB, actorC} {
+		c := build(t, crdt.Draft{Actors: []crdt.ActorID{a}, Seq: 1, StartOp: 1, Ops: []crdt.Op{set("k", crdt.Null())}})
+		c = crdt.WithHash(c, crdt.Hash{1, 2, 3, 31: byte(i)})
+		_, err := h.Add(c)
+		require.NoError(t, err)
+		changes = append(changes, c)
+	}
+	for _, c := range changes {
+		require.Same(t, c, h.Change(c.Hash()))
+	}
+	require.False(t, h.Has(crdt.Hash{1, 2, 3, 31: 9}))
+	_, err := h.Add(build(t, crdt.Draft{Actors: []crdt.ActorID{"d"}, Seq: 1, StartOp: 2,
+		Deps: h.Heads(), Ops: []crdt.Op{set("k", crdt.Null())}}))
+	require.NoError(t, err)
+	require.Len(t, h.Heads(), 1)
+}

@@ -128,3 +128,10 @@ func Diff(a, b []int) (made []int, distance int) {
 	}
 	return append(made, a[at:]...), distance
 }
+
+// WithHash returns a copy of c under another hash.
+func WithHash(c *Change, hash Hash) *Change {
+	other := *c
+	other.hash = hash
+	return &other
+}

@@ -41,6 +41,7 @@ type History struct {
 	nodes    []node
 	byHash   map[uint64]uint32 // by the first 8 bytes
 	clashing map[Hash]uint32   // those whose first 8 bytes were taken
+	named    uint32            // how many are in these tables
 	actors   []actorLog
 	actorIdx map[ActorID]uint32
 	heads    []uint32
@@ -72,12 +73,13 @@ func (h *History) Has(hash Hash) bool {
 	return ok
 }
 
-// nodeOf returns the index of the change with this hash. Most are asked for the
-// newest.
+// nodeOf returns the index of the change with this hash. Most ask for the newest,
+// so that a history that never branches makes no table.
 func (h *History) nodeOf(hash Hash) (n uint32, ok bool) {
 	if last := len(h.nodes) - 1; last >= 0 && h.nodes[last].c.hash == hash {
 		return uint32(last), true
 	}
+	h.name()
 	n, ok = h.byHash[hashPrefix(hash)]
 	if ok && h.nodes[n].c.hash != hash {
 		n, ok = h.clashing[hash]
@@ -87,17 +89,20 @@ func (h *History) nodeOf(hash Hash) (n uint32, ok bool) {
 
 func hashPrefix(hash Hash) uint64 { return binary.LittleEndian.Uint64(hash[:]) }
 
-// name makes the change at n known by its hash.
-func (h *History) name(n uint32, hash Hash) {
+// name brings the tables of hashes up to date.
+func (h *History) name() {
 	if h.byHash == nil {
-		h.byHash = make(map[uint64]uint32)
+		h.byHash = make(map[uint64]uint32, len(h.nodes))
 		h.clashing = make(map[Hash]uint32)
 	}
-	if _, taken := h.byHash[hashPrefix(hash)]; taken {
-		h.clashing[hash] = n
-		return
+	for ; int(h.named) < len(h.nodes) && h.nodes[h.named].c.raw != nil; h.named++ {
+		hash := h.nodes[h.named].c.hash
+		if _, taken := h.byHash[hashPrefix(hash)]; taken {
+			h.clashing[hash] = h.named
+		} else {
+			h.byHash[hashPrefix(hash)] = h.named
+		}
 	}
-	h.byHash[hashPrefix(hash)] = n
 }
 
 // MaxOp returns the greatest operation counter, 0 without any.
@@ -240,11 +245,10 @@ func (h *History) enter(c *Change, p past, maxOp uint32, size int) uint32 {
 	return n
 }
 
-// seal names a node that was entered, and makes it a head instead of its
+// seal makes a node that was entered, and that has its hash, a head instead of its
 // dependencies.
 func (h *History) seal(n uint32, deps []uint32) {
 	c := h.nodes[n].c
-	h.name(n, c.hash)
 	for _, d := range deps {
 		h.unhead(d)
 	}
@@ -270,7 +274,7 @@ func (h *History) unhead(d uint32) {
 
 // changeSize estimates the memory of a change and of its entries in the tables.
 func changeSize(c *Change) int {
-	const perChange, perOp = 192 + 60 + 8 + 30, 112
+	const perChange, perOp = 192 + 60 + 10 + 28, 112
 	size := perChange + len(c.raw) + perOp*len(c.ops) + 32*len(c.deps) + 16*len(c.actors)
 	for i := range c.ops {
 		size += 8 * len(c.ops[i].Pred)
