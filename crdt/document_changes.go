@@ -1,0 +1,129 @@
+package crdt
+
+import (
+	"cmp"
+	"slices"
+)
+
+// encode finishes the changes, one after the other: the actors that each refers
+// to, the order of predecessors, the checks that ParseChange would make, the
+// bytes and the hash. The parts may have come in any order; Automerge's encoder
+// knows only one.
+func (d *document) encode() {
+	if d.f.err != nil {
+		return
+	}
+	w := documentWriter{
+		d:      d,
+		seen:   make([]uint32, len(d.actors)),
+		local:  make([]uint32, len(d.actors)),
+		alone:  make([][]ActorID, len(d.actors)),
+		hashes: make([]Hash, 0, 8),
+	}
+	deps := d.deps
+	for i := range d.changes {
+		n := d.depCounts[i]
+		w.change(i, deps[:n])
+		if deps = deps[n:]; d.f.err != nil {
+			return
+		}
+	}
+}
+
+// documentWriter holds what encode uses again for each change.
+type documentWriter struct {
+	d      *document
+	seen   []uint32    // by actor: 1 + the last change that refers to it
+	local  []uint32    // by actor: its index in that change
+	alone  [][]ActorID // by actor: the table of a change that refers to no other
+	others []uint32
+	hashes []Hash
+}
+
+func (w *documentWriter) change(i int, deps []uint32) {
+	d := w.d
+	c := &d.changes[i]
+	w.actors(i, c)
+	w.hashes = w.hashes[:0]
+	for _, dep := range deps {
+		w.hashes = append(w.hashes, d.changes[dep].hash)
+	}
+	if len(w.hashes) > 1 {
+		slices.SortFunc(w.hashes, Hash.Compare)
+		if len(slices.Compact(w.hashes)) < len(deps) {
+			d.f.set(CodeEncoding, "a change depends twice on another")
+			return
+		}
+	}
+	c.deps = slices.Clone(w.hashes)
+	for k := range c.ops {
+		if c.checkOp(k, d.f); d.f.err != nil {
+			return
+		}
+	}
+	if err := c.encode(); err != nil {
+		d.f.err = err.(*InvalidError)
+	}
+}
+
+// actors makes the change's table of actors and points its operations into it.
+func (w *documentWriter) actors(i int, c *Change) {
+	d, author := w.d, w.d.authors[i]
+	w.others = w.others[:0]
+	w.seen[author] = uint32(i) + 1
+	for k := range c.ops {
+		w.see(&c.ops[k], uint32(i)+1)
+	}
+	w.local[author] = 0
+	if len(w.others) == 0 {
+		if w.alone[author] == nil {
+			w.alone[author] = []ActorID{d.actors[author]}
+		}
+		c.actors = w.alone[author]
+	} else {
+		slices.Sort(w.others)
+		c.actors = make([]ActorID, 1, 1+len(w.others))
+		c.actors[0] = d.actors[author]
+		for n, a := range w.others {
+			w.local[a] = uint32(n) + 1
+			c.actors = append(c.actors, d.actors[a])
+		}
+	}
+	for k := range c.ops {
+		w.rename(&c.ops[k])
+	}
+}
+
+func (w *documentWriter) see(op *Op, mark uint32) {
+	w.seeRef(op.Obj, mark)
+	w.seeRef(op.Elem, mark)
+	for _, r := range op.Pred {
+		w.seeRef(r, mark)
+	}
+}
+
+func (w *documentWriter) seeRef(r Ref, mark uint32) {
+	if r.Counter != 0 && w.seen[r.Actor] != mark {
+		w.seen[r.Actor] = mark
+		w.others = append(w.others, r.Actor)
+	}
+}
+
+// rename makes an operation's references those of its change, and sorts its
+// predecessors, which is easier before.
+func (w *documentWriter) rename(op *Op) {
+	if len(op.Pred) > 1 {
+		slices.SortFunc(op.Pred, func(a, b Ref) int {
+			return cmp.Or(cmp.Compare(a.Counter, b.Counter), cmp.Compare(a.Actor, b.Actor))
+		})
+	}
+	if op.Obj.Counter != 0 {
+		op.Obj.Actor = w.local[op.Obj.Actor]
+	}
+	if op.Elem.Counter != 0 {
+		op.Elem.Actor = w.local[op.Elem.Actor]
+	}
+	for k := range op.Pred {
+		op.Pred[k].Actor = w.local[op.Pred[k].Actor]
+	}
+}
