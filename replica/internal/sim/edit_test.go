@@ -40,7 +40,7 @@ func (n *node) randomEdits() *script {
 		s.keys = append(s.keys, k)
 		w.model.keys[k] = true
 	}
-	s.set = w.chance(40)
+	s.set = w.chance(33)
 	return s
 }
 
@@ -141,7 +141,7 @@ func (n *node) record(s *script, err error) {
 
 // mark writes the records that tell whether the set is whole.
 func (s *script) mark(tx *replica.Tx) error {
-	of := 2 + s.rng.IntN(4)
+	of := 2 + s.rng.IntN(3)
 	for i := range of {
 		k := crdt.Key{Collection: fmt.Sprint(setsPrefix, s.n/setsPerCollection), ID: fmt.Sprintf("%d.%d.%d", s.n, i, of)}
 		v := map[string]any{"n": s.n}

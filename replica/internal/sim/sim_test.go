@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 	"testing/synctest"
 
@@ -14,10 +15,13 @@ var (
 	seedFlag  = flag.Uint64("sim.seed", 0, "replay this seed only")
 	seedsFlag = flag.Int("sim.seeds", 0, "run this many seeds instead of the usual number")
 	firstFlag = flag.Uint64("sim.first", 1, "the first of the seeds")
-	stepsFlag = flag.Int("sim.steps", 70, "steps of a schedule")
+	stepsFlag = flag.Int("sim.steps", 60, "steps of a schedule")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // the runs are short and hold little
+	goleak.VerifyTestMain(m)
+}
 
 func TestSimulation(t *testing.T) {
 	if *seedFlag != 0 {

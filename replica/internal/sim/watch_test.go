@@ -42,7 +42,7 @@ func startWatcher(n *node) *watcher {
 func (w *watcher) join() { <-w.done }
 
 func (w *watcher) take(r *replica.Replica, ev replica.Event) {
-	if ev.LSN%4 == 0 && strings.HasPrefix(ev.Key.Collection, setsPrefix) {
+	if ev.LSN%16 == 0 && strings.HasPrefix(ev.Key.Collection, setsPrefix) {
 		if err := wholeSets(r, ev.Key.Collection); err != nil {
 			w.n.complain("after change %d: %v", ev.LSN, err)
 		}
