@@ -83,7 +83,7 @@ func (f *conflictFinder) object(obj *object, sc scope) {
 func (f *conflictFinder) slot(step Step, s *slot, sc scope) {
 	shown := f.h.pick(s, sc)
 	obj := f.h.objects[shown]
-	if s.others == nil && obj == nil {
+	if s.rivals == nil && obj == nil {
 		return
 	}
 	f.path = append(f.path, step)
@@ -98,11 +98,11 @@ func (f *conflictFinder) slot(step Step, s *slot, sc scope) {
 
 // differ reports whether any two candidates print differently.
 func (f *conflictFinder) differ(s *slot, sc scope) bool {
-	if s.others == nil {
+	if s.rivals == nil {
 		return false
 	}
 	f.a = f.out.candidate(f.a[:0], s.first, sc)
-	for _, id := range *s.others {
+	for id := range s.all {
 		f.b = f.out.candidate(f.b[:0], id, sc)
 		if !bytes.Equal(f.a, f.b) {
 			return true
@@ -112,10 +112,10 @@ func (f *conflictFinder) differ(s *slot, sc scope) bool {
 }
 
 func (h *History) conflict(p Path, s *slot, sc scope) Conflict {
-	c := Conflict{Path: slices.Clone(p), Candidates: make([]Candidate, s.len())}
+	ids := s.sorted(h, nil)
+	c := Conflict{Path: slices.Clone(p), Candidates: make([]Candidate, len(ids))}
 	shown := h.pick(s, sc)
-	for i := range c.Candidates {
-		id := s.at(i)
+	for i, id := range ids {
 		change := h.nodes[id.node].c
 		actor := change.Actor()
 		replica, _ := actor.Replica()

@@ -85,7 +85,9 @@
 //   - Operations stay where they were parsed: an operation ID in memory is a counter
 //     and the index of its change, 8 bytes, and leads to the operation in two steps,
 //     and to the change's time and author for views. Slots hold the IDs of what is
-//     visible; a second candidate costs an allocation, the first does not.
+//     visible; a second candidate costs an allocation, the first does not, and beyond 32
+//     they are a heap: a million writes to one key, which take a few kilobytes, stay
+//     a matter of seconds.
 //   - Only branches have clocks. A change made on all heads builds on all changes that
 //     were there, which an index says. Others have a persistent radix tree from actor
 //     to sequence number that shares what it has in common with its dependencies'.

@@ -103,12 +103,7 @@ func (e *Edit) emit(obj *object, o Op, elem opID, preds []opID) (opID, error) {
 	}
 	o.Obj, o.Elem = e.ref(obj.id), e.ref(elem)
 	if len(preds) > 1 {
-		slices.SortFunc(preds, func(a, b opID) int {
-			if e.h.less(a, b) {
-				return -1
-			}
-			return 1
-		})
+		slices.SortFunc(preds, e.h.compare)
 	}
 	from := len(e.preds)
 	for _, p := range preds {
@@ -202,8 +197,8 @@ func (e *Edit) shown(t *target) (id opID, ok bool) {
 func (e *Edit) candidates(t *target) []opID {
 	e.ids = e.ids[:0]
 	if s := e.slot(t); s != nil {
-		for i := range s.len() {
-			e.ids = append(e.ids, s.at(i))
+		for id := range s.all {
+			e.ids = append(e.ids, id)
 		}
 	}
 	return e.ids

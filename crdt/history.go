@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"encoding/binary"
 	"iter"
 	"slices"
@@ -170,15 +171,22 @@ func (h *History) op(id opID) *Op {
 	return &c.ops[id.ctr-uint32(c.startOp)]
 }
 
-// less orders operation IDs: by counter, then by actor bytes.
+// compare orders operation IDs: by counter, then by actor bytes.
+func (h *History) compare(a, b opID) int {
+	switch {
+	case a.ctr != b.ctr:
+		return cmp.Compare(a.ctr, b.ctr)
+	case a.node == b.node:
+		return 0
+	}
+	return strings.Compare(string(h.author(a)), string(h.author(b)))
+}
+
 func (h *History) less(a, b opID) bool {
 	if a.ctr != b.ctr {
 		return a.ctr < b.ctr
 	}
-	if a.node == b.node {
-		return false
-	}
-	return strings.Compare(string(h.author(a)), string(h.author(b))) < 0
+	return h.compare(a, b) < 0
 }
 
 func (h *History) author(id opID) ActorID { return h.actors[h.nodes[id.node].actor].id }

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -208,40 +209,43 @@ func (s scope) step(step Step) scope {
 
 // pick returns the candidate of a slot, which is not empty, that a scope shows.
 func (h *History) pick(s *slot, sc scope) opID {
-	if s.others == nil {
+	if s.rivals == nil {
 		return s.first
 	}
 	switch sc.resolver {
 	case byLWW:
-		return h.best(s, func(a, b opID) bool { return h.timeOf(a) > h.timeOf(b) })
+		return h.best(s, func(a, b opID) int {
+			return cmp.Or(cmp.Compare(h.timeOf(a), h.timeOf(b)), h.compare(a, b))
+		})
 	case byFWW:
-		return h.best(s, func(a, b opID) bool { return h.timeOf(a) <= h.timeOf(b) })
+		return h.best(s, func(a, b opID) int {
+			return cmp.Or(cmp.Compare(h.timeOf(b), h.timeOf(a)), h.compare(b, a))
+		})
 	case byLocal:
-		return h.firstOf(s, func(id opID) bool { return h.isOf(id, sc.view.self) })
+		return h.preferred(s, func(id opID) bool { return h.isOf(id, sc.view.self) })
 	case byRemote:
-		return h.firstOf(s, func(id opID) bool { return !h.isOf(id, sc.view.self) })
+		return h.preferred(s, func(id opID) bool { return !h.isOf(id, sc.view.self) })
 	}
 	return s.first
 }
 
-// best returns the candidate that none after it beats, the greatest ID first.
-func (h *History) best(s *slot, beats func(a, b opID) bool) opID {
+// best returns the greatest candidate by an order.
+func (h *History) best(s *slot, compare func(a, b opID) int) opID {
 	best := s.first
-	for _, id := range *s.others {
-		if beats(id, best) {
+	for id := range s.all {
+		if compare(id, best) > 0 {
 			best = id
 		}
 	}
 	return best
 }
 
-func (h *History) firstOf(s *slot, is func(opID) bool) opID {
-	for i := range s.len() {
-		if id := s.at(i); is(id) {
-			return id
-		}
-	}
-	return s.first
+// preferred returns the greatest of the candidates that are preferred, or of all
+// if none is.
+func (h *History) preferred(s *slot, is func(opID) bool) opID {
+	return h.best(s, func(a, b opID) int {
+		return cmp.Or(cmp.Compare(b2u(is(a)), b2u(is(b))), h.compare(a, b))
+	})
 }
 
 func (h *History) timeOf(id opID) int64 { return h.nodes[id.node].c.Time() }
