@@ -90,7 +90,7 @@ func (k *admission) place() error {
 		return invalid(CodeSequence, "start op %d, but its past reaches %d", start, k.maxOp)
 	case len(c.ops) == 0 && start != uint64(k.maxOp)+1:
 		return invalid(CodeSequence, "start op %d of a change without operations, not %d", start, k.maxOp+1)
-	case start > uint64(h.maxOp)+1:
+	case start > uint64(h.maxOp)+1 && !h.part:
 		return &ParkError{Gap: true}
 	}
 	return nil

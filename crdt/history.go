@@ -55,6 +55,7 @@ type History struct {
 	size    int
 	clocks  int // bytes of size that are pasts
 
+	part      bool      // At is adding the changes of another history: gaps were judged there
 	admission admission // scratch of Add
 }
 
