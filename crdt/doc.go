@@ -120,15 +120,15 @@
 //
 // Measured on 2 cores that were shared (Go 1.26; run the benchmarks for today's
 // figures, the core is automerge-go in the same run): parse and add a change of one
-// field 1.9-2.1 us in 5 allocations, 3.7-4.3 times faster than the core, nine tenths
-// of it parsing and collecting garbage; author one field 1.5 us, 6-8 times faster;
-// 50,000 random edits of one text 2.7-3.2 us each, 3-4.6 times faster, the last tenth
-// as fast as the first; adding concurrent changes to 10,000 as fast as to 10. The
-// automerge-paper trace, 259,778 changes: 2.5 us each, 4 times faster, 165 MB live and
-// 240 MB at the peak, where the core reaches 1,016 MB; loading the raw changes 0.6 s,
-// 4.6 times faster than the core loads its document.
+// field 1.7-2.0 us in 5 allocations, 4.5-5.2 times faster than the core, most of it
+// parsing; author one field 1.6 us, 6-8 times faster; 50,000 random edits of one text
+// 2.7-3.5 us each, 3.4-5 times faster, the last tenth as fast as the first; adding
+// concurrent changes to 10,000 as fast as to 10. The automerge-paper trace, 259,778
+// changes: 2.5-3 us each, 4 times faster, 160 MB live and 240 MB at the peak, where
+// the core peaks at 1,016 MB; loading the raw changes 0.5-0.6 s, 3.3-4.6 times faster
+// than the core loads its document.
 //
-// Mutants: 310,000 alterations of bytes and fields, offered to the history that the
-// original was made on; 60,768 were taken, and the core loaded, showed and saved all
+// Mutants: 340,000 alterations of bytes and fields, offered to the history that the
+// original was made on; 66,659 were taken, and the core loaded, showed and saved all
 // of them alike. JavaScript's Automerge 3.5 took 3,914 of 3,914 with equal heads.
 package crdt
