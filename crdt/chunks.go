@@ -27,11 +27,10 @@ func ParseChunks(b []byte) ([]*Change, error) {
 		if changes -= len(more); ops < 0 || changes < 0 {
 			return nil, invalid(CodeSize, "more than %d operations or %d changes", MaxDocumentOps, MaxDocumentChanges)
 		}
-		if b = rest; all == nil {
-			all = more
-			continue
+		if all == nil && len(rest) == 0 {
+			return more, nil // in order by itself
 		}
-		all = append(all, more...)
+		all, b = append(all, more...), rest
 	}
 	return inOrder(all), nil
 }

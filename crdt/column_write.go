@@ -10,6 +10,12 @@ const null = math.MinInt64
 // stands alone is a literal, and nulls only are nothing at all. at(i) returns the
 // i-th value and whether it is not null; put appends one value.
 func appendRuns[T comparable](dst []byte, n int, at func(int) (T, bool), put func([]byte, T) []byte) []byte {
+	if n == 1 { // most changes have one operation
+		if v, ok := at(0); ok {
+			dst = put(append(dst, 0x7f), v)
+		}
+		return dst
+	}
 	start := len(dst)
 	valued := false
 	for i := 0; i < n; {

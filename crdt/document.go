@@ -63,10 +63,16 @@ func parseDocument(chunk []byte, maxOps, maxChanges int) ([]*Change, error) {
 		return nil, d.f.err
 	}
 	changes := make([]*Change, len(d.changes))
+	maxOp, gap := uint64(0), false
 	for i := range d.changes {
-		changes[i] = &d.changes[i]
+		c := &d.changes[i]
+		gap = gap || c.startOp > maxOp+1
+		changes[i], maxOp = c, max(maxOp, c.MaxOp())
 	}
-	return inOrder(changes), nil
+	if gap {
+		changes = inOrder(changes)
+	}
+	return changes, nil
 }
 
 // openDocument checks the container and returns the data in it.

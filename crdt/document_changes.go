@@ -3,6 +3,7 @@ package crdt
 import (
 	"cmp"
 	"slices"
+	"unsafe"
 )
 
 // encode finishes the changes, one after the other: the actors that each refers
@@ -14,11 +15,12 @@ func (d *document) encode() {
 		return
 	}
 	w := documentWriter{
-		d:      d,
-		seen:   make([]uint32, len(d.actors)),
-		local:  make([]uint32, len(d.actors)),
-		alone:  make([][]ActorID, len(d.actors)),
-		hashes: make([]Hash, 0, 8),
+		d:     d,
+		seen:  make([]uint32, len(d.actors)),
+		local: make([]uint32, len(d.actors)),
+		alone: make([][]ActorID, len(d.actors)),
+		head:  make([]byte, 0, 4<<10),
+		cols:  make([]byte, 0, 4<<10),
 	}
 	deps := d.deps
 	for i := range d.changes {
@@ -38,6 +40,9 @@ type documentWriter struct {
 	alone  [][]ActorID // by actor: the table of a change that refers to no other
 	others []uint32
 	hashes []Hash
+	head   []byte // scratch of the encoder
+	cols   []byte
+	room   []byte // for raw bytes
 }
 
 func (w *documentWriter) change(i int, deps []uint32) {
@@ -55,15 +60,38 @@ func (w *documentWriter) change(i int, deps []uint32) {
 			return
 		}
 	}
-	c.deps = slices.Clone(w.hashes)
 	for k := range c.ops {
 		if c.checkOp(k, d.f); d.f.err != nil {
 			return
 		}
 	}
-	if err := c.encode(); err != nil {
-		d.f.err = err.(*InvalidError)
+	if w.write(c); d.f.err == nil {
+		c.deps = w.depsIn(c.raw, len(deps))
 	}
+}
+
+// rawBlock is how much is allocated at once for the bytes of small changes.
+const rawBlock = 64 << 10
+
+func (w *documentWriter) write(c *Change) {
+	if len(w.room) < 1<<10 {
+		w.room = make([]byte, rawBlock)
+	}
+	c.deps = w.hashes
+	var err error
+	if w.room, err = c.encodeIn(w.head[:0], w.cols[:0], w.room); err != nil {
+		w.d.f.err = err.(*InvalidError)
+	}
+}
+
+// depsIn returns the dependencies where they stand in a change's bytes.
+func (w *documentWriter) depsIn(raw []byte, n int) []Hash {
+	if n == 0 {
+		return nil
+	}
+	_, size := readUleb(raw[chunkTypeAt+1:])
+	from := chunkTypeAt + 1 + size + ulebLen(uint64(n))
+	return unsafe.Slice((*Hash)(raw[from:from+n*len(Hash{})]), n)
 }
 
 // actors makes the change's table of actors and points its operations into it.
@@ -71,8 +99,10 @@ func (w *documentWriter) actors(i int, c *Change) {
 	d, author := w.d, w.d.authors[i]
 	w.others = w.others[:0]
 	w.seen[author] = uint32(i) + 1
-	for k := range c.ops {
-		w.see(&c.ops[k], uint32(i)+1)
+	if len(d.actors) > 1 {
+		for k := range c.ops {
+			w.see(&c.ops[k], uint32(i)+1)
+		}
 	}
 	w.local[author] = 0
 	if len(w.others) == 0 {

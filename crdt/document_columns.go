@@ -96,22 +96,30 @@ func (d *document) split(r *reader, list []listedColumn, specs []uint64, cols []
 	}
 }
 
-// inflate returns a column's content. It counts before it keeps anything, so a
-// bomb takes a little time and no memory.
+// inflate returns a column's content. What is large it counts before it keeps it,
+// so a bomb takes a little time and no memory.
 func (d *document) inflate(b []byte, budget *int) []byte {
-	n, err := io.Copy(io.Discard, io.LimitReader(flate.NewReader(bytes.NewReader(b)), int64(*budget)+1))
-	switch {
-	case err != nil:
-		d.f.set(CodeEncoding, "inflate a column: %v", err)
-	case n > int64(*budget):
-		d.f.set(CodeSize, "the columns inflate to more than %d bytes beyond the chunk's size", maxInflate)
-	default:
-		*budget -= int(n)
-		out := make([]byte, n)
-		_, _ = io.ReadFull(flate.NewReader(bytes.NewReader(b)), out)
-		return out
+	const large = 1 << 20
+	limit := min(large, *budget+1)
+	out, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), int64(limit)))
+	n := int64(len(out))
+	if err == nil && len(out) == limit {
+		n, err = io.Copy(io.Discard, io.LimitReader(flate.NewReader(bytes.NewReader(b)), int64(*budget)+1))
 	}
-	return nil
+	if err != nil {
+		d.f.set(CodeEncoding, "inflate a column: %v", err)
+		return nil
+	}
+	if n > int64(*budget) {
+		d.f.set(CodeSize, "the columns inflate to more than %d bytes beyond the chunk's size", maxInflate)
+		return nil
+	}
+	*budget -= int(n)
+	if n > int64(len(out)) {
+		out = make([]byte, n)
+		_, _ = io.ReadFull(flate.NewReader(bytes.NewReader(b)), out)
+	}
+	return out
 }
 
 // The readers below take a column in any encoding: what a document says is held

@@ -162,8 +162,8 @@ func (d *document) ends() []uint32 {
 }
 
 // finder finds the change that an operation belongs to: its author's first one
-// whose max op is not below it. Neighbours in a document are often neighbours in
-// their change too, so it tries where it was before it searches.
+// whose max op is not below it. It searches only where neither the change that it
+// found last fits, nor the one that would if all in between had one operation.
 type finder struct {
 	d     *document
 	ends  []uint32
@@ -175,23 +175,27 @@ func (f *finder) find(r Ref) int {
 	if r.Actor > 0 {
 		begin = f.ends[r.Actor-1]
 	}
-	maxOps, of := f.d.maxOps, f.d.byAuthor
-	fits := func(i uint32) bool {
-		return i < end && r.Counter <= maxOps[of[i]] && (i == begin || r.Counter > maxOps[of[i-1]])
-	}
-	at := max(f.hints[r.Actor], begin)
-	if !fits(at) {
-		if at++; !fits(at) {
-			n, _ := slices.BinarySearchFunc(of[begin:end], r.Counter, func(c, ctr uint32) int {
+	maxOps, of := f.d.maxOps, f.d.byAuthor[begin:end]
+	at := f.hints[r.Actor]
+	if !fits(maxOps, of, at, r.Counter) {
+		if int(at) < len(of) {
+			at += r.Counter - maxOps[of[at]] // wraps around where it is less
+		}
+		if !fits(maxOps, of, at, r.Counter) {
+			n, _ := slices.BinarySearchFunc(of, r.Counter, func(c, ctr uint32) int {
 				return int(maxOps[c]) - int(ctr)
 			})
-			if at = begin + uint32(n); !fits(at) {
+			if at = uint32(n); n == len(of) {
 				return -1
 			}
 		}
 	}
 	f.hints[r.Actor] = at
 	return int(of[at])
+}
+
+func fits(maxOps, of []uint32, at, counter uint32) bool {
+	return int(at) < len(of) && counter <= maxOps[of[at]] && (at == 0 || counter > maxOps[of[at-1]])
 }
 
 // unfilled marks a place that no operation of the document has taken.

@@ -8,20 +8,32 @@ import "crypto/sha256"
 // exactly those that the operations refer to. Errors are *InvalidError, for a
 // change beyond the bounds.
 func (c *Change) encode() error {
-	if err := c.checkBounds(); err != nil {
-		return err
-	}
 	var headSpace [512]byte // usually enough, and not on the heap
+	_, err := c.encodeIn(headSpace[:0], make([]byte, 0, 128), nil)
+	return err
+}
+
+// encodeIn is encode with scratch space for the header and the columns, and room
+// that raw is cut from if it fits in there; rest is what remains of that.
+func (c *Change) encodeIn(head, cols, room []byte) (rest []byte, err error) {
+	if err := c.checkBounds(); err != nil {
+		return room, err
+	}
 	w := opWriter{ops: c.ops}
-	cols := w.columns(make([]byte, 0, 128))
-	head := w.appendColumnList(c.appendHeader(headSpace[:0]))
+	cols = w.columns(cols)
+	head = w.appendColumnList(c.appendHeader(head))
 
 	size := len(head) + len(cols) + len(c.extra)
 	total := chunkTypeAt + 1 + ulebLen(uint64(size)) + size
 	if total > MaxChangeSize {
-		return invalid(CodeSize, "%d bytes, at most %d are taken", total, MaxChangeSize)
+		return room, invalid(CodeSize, "%d bytes, at most %d are taken", total, MaxChangeSize)
 	}
-	raw := make([]byte, 0, total)
+	raw := room[:0]
+	if total > len(room) {
+		raw = make([]byte, 0, total)
+	} else {
+		raw, room = room[:0:total], room[total:]
+	}
 	raw = append(raw, chunkMagic+"\x00\x00\x00\x00"...)
 	raw = appendUleb(append(raw, chunkChange), uint64(size))
 	raw = append(raw, head...)
@@ -30,7 +42,7 @@ func (c *Change) encode() error {
 	c.hash = sha256.Sum256(raw[chunkTypeAt:])
 	copy(raw[4:8], c.hash[:])
 	c.raw = raw
-	return nil
+	return room, nil
 }
 
 func (c *Change) checkBounds() error {

@@ -203,7 +203,7 @@ func (h *History) find(actor, ctr uint32) (id opID, ok bool) {
 	spans := h.actors[actor].spans
 	i := len(spans) - 1
 	if i >= 0 && spans[i].start > ctr {
-		i = sort.Search(i, func(k int) bool { return spans[k].start > ctr }) - 1
+		i = spanBefore(spans, i, ctr)
 	}
 	if i < 0 {
 		return opID{}, false
@@ -213,6 +213,15 @@ func (h *History) find(actor, ctr uint32) (id opID, ok bool) {
 		return opID{}, false
 	}
 	return opID{ctr: ctr, node: n}, true
+}
+
+// spanBefore returns the last of the first n spans that does not start beyond
+// ctr, -1 for none. Where every change has one operation it needs no search.
+func spanBefore(spans []span, n int, ctr uint32) int {
+	if i := int(ctr) - int(spans[0].start); i >= 0 && i < n && spans[i].start <= ctr && spans[i+1].start > ctr {
+		return i
+	}
+	return sort.Search(n, func(k int) bool { return spans[k].start > ctr }) - 1
 }
 
 // actorOf returns the index of an actor. Most are asked for the newest author.
