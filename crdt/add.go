@@ -9,6 +9,7 @@ package crdt
 //   - *InvalidError when it contradicts the history (the rules are in doc.go).
 func (h *History) Add(c *Change) (added bool, err error) {
 	k := &h.admission
+	defer k.release()
 	if held, err := k.admit(h, c); held || err != nil {
 		return false, err
 	}
@@ -25,11 +26,11 @@ func (h *History) Add(c *Change) (added bool, err error) {
 		ids = ids[2+len(o.Pred):]
 	}
 	h.seal(n, k.deps)
-	k.release()
 	return true, nil
 }
 
-// release drops what a large change has left in the scratch space.
+// release drops the change, taken or not, and what a large one has left in the
+// scratch space: a few dozen bytes can be a million operations.
 func (k *admission) release() {
 	k.c, k.made, k.marks, k.past = nil, nil, nil, past{}
 	if cap(k.ids) > 1<<12 {

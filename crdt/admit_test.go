@@ -1,8 +1,10 @@
 package crdt_test
 
 import (
+	"runtime"
 	"slices"
 	"testing"
+	"weak"
 
 	"github.com/automerge/automerge-go"
 	"github.com/stretchr/testify/require"
@@ -330,4 +332,19 @@ func TestClashingHashes(t *testing.T) {
 		Deps: h.Heads(), Ops: []crdt.Op{set("k", crdt.Null())}}))
 	require.NoError(t, err)
 	require.Len(t, h.Heads(), 1)
+}
+
+// TestARefusedChangeIsNotKept: its operations can take far more memory than the
+// history, whose size does not count them.
+func TestARefusedChangeIsNotKept(t *testing.T) {
+	h := crdt.NewHistory()
+	refused := func() weak.Pointer[crdt.Change] {
+		c := build(t, crdt.Draft{Actors: []crdt.ActorID{actorA}, Seq: 1, StartOp: 1, Deps: []crdt.Hash{{1}}, Ops: []crdt.Op{set("k", crdt.Null())}})
+		_, err := h.Add(c)
+		require.Error(t, err)
+		return weak.Make(c)
+	}()
+	runtime.GC()
+	require.Nil(t, refused.Value())
+	runtime.KeepAlive(h)
 }
