@@ -100,7 +100,7 @@ func TestItemsAreBounded(t *testing.T) {
 	require.ErrorIs(t, err, errTooLong)
 
 	allocated := testing.AllocsPerRun(1, func() {
-		skipped := io.LimitReader(repeat('x'), 64<<20)
+		skipped := io.LimitReader(repeat('x'), 2*maxItem)
 		in := io.MultiReader(strings.NewReader(`{"a":"`), skipped, strings.NewReader(`","rows":[{}]}`))
 		items, err := readItems(in, "rows")
 		require.NoError(t, err)

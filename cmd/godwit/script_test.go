@@ -18,6 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // else each process of a -race run lasts a second longer
 	testscript.Main(m, map[string]func(){"godwit": main})
 }
 
@@ -40,6 +41,7 @@ func TestScript(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("COUNTRIES", countries)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("GODWIT_DB", env.WorkDir+"/a.db")
 			env.Values[processesKey{}] = map[string]*process{}
 			return nil
