@@ -15,6 +15,7 @@ type delivery struct {
 	end           bool
 	sets          []inbound
 	changes       int
+	applied       chan struct{} // unless nil, closed when it is: for one that takes much memory
 }
 
 // inbound is a change set from outside. It is refused as a whole if any member
@@ -112,13 +113,17 @@ const deliveryOps = 1 << 16
 
 // parse hands the frame to apply, in several deliveries if it holds many
 // operations. All but the last leave the position where it is; to apply a set
-// again after a crash in between is a no-op.
+// again after a crash in between is a no-op. A set beyond deliveryOps is waited
+// for, so that a session holds one of them, not all that fit into its queue.
 func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 	d, ops := &delivery{from: f.From, through: f.From}, 0
 	for _, set := range f.Sets {
 		in := parseSet(set)
 		d.sets = append(d.sets, in)
 		d.changes += len(set.Members)
+		if in.ops > deliveryOps {
+			d.applied = make(chan struct{})
+		}
 		if ops += in.ops; ops > deliveryOps {
 			if err := s.deliver(ctx, d); err != nil {
 				return err
@@ -133,6 +138,14 @@ func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 func (s *session) deliver(ctx context.Context, d *delivery) error {
 	select {
 	case s.in <- d:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if d.applied == nil {
+		return nil
+	}
+	select {
+	case <-d.applied:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -226,19 +239,32 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	s.counts.Quarantined += len(exceptions)
 	s.mu.Unlock()
 	s.poke()
+	for _, d := range all {
+		if d.applied != nil {
+			close(d.applied)
+		}
+	}
 	return nil
 }
 
-// queueAck replaces the ack that waits to be sent, keeping its exceptions. The
-// caller holds mu.
+// maxExceptionBytes bounds the exceptions of an ack, which has to fit a frame.
+const maxExceptionBytes = 4 << 20
+
+// queueAck replaces the ack that waits to be sent, keeping its exceptions, the
+// newest if they are too many. The caller holds mu.
 func (s *session) queueAck(ack *transport.Ack) {
 	if s.ack != nil {
 		ack.Exceptions = append(s.ack.Exceptions, ack.Exceptions...)
 		ack.Resend = ack.Resend || s.ack.Resend
 	}
-	if n := len(ack.Exceptions); n > transport.MaxExceptions {
-		ack.Exceptions = ack.Exceptions[n-transport.MaxExceptions:]
+	from, size := len(ack.Exceptions), 0
+	for ; from > 0 && len(ack.Exceptions)-from < transport.MaxExceptions; from-- {
+		x := &ack.Exceptions[from-1]
+		if size += 64 + len(x.Collection) + len(x.ID) + len(x.Code) + len(x.Detail); size > maxExceptionBytes {
+			break
+		}
 	}
+	ack.Exceptions = ack.Exceptions[from:]
 	s.ack = ack
 }
 
