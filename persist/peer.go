@@ -18,7 +18,8 @@ type Peer struct {
 	State     string
 	LastError string
 	Attempts  int
-	Seen      int64 // ms since 1970
+	Seen      int64    // ms since 1970
+	Doubt     crdt.LSN // changes that came from it up to this row of our log may be lost to it
 }
 
 // Peers returns all peers, by id.
@@ -46,6 +47,7 @@ func parsePeer(row row) (Peer, error) {
 		LastError: row.text(11),
 		Attempts:  int(row.int(12)),
 		Seen:      row.int(13),
+		Doubt:     crdt.LSN(row.int(14)),
 	}
 	err := errors.Join(row.fill(p.Replica[:], 1), row.fill(p.Read.Chain[:], 6), row.fill(p.Acked.Chain[:], 9))
 	return p, stored("peer", p.ID, err)
@@ -68,7 +70,7 @@ func (tx *Tx) PutPeer(p *Peer) error {
 	n, err := tx.exec(qUpdatePeer, p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen, id)
+		p.State, p.LastError, int64(p.Attempts), p.Seen, int64(p.Doubt), id)
 	if err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func (tx *Tx) insertPeer(p *Peer) error {
 	row, err := tx.one(qInsertPeer, p.Replica[:], int64(p.Epoch), p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen)
+		p.State, p.LastError, int64(p.Attempts), p.Seen, int64(p.Doubt))
 	if err == nil {
 		p.ID = row.int(0)
 	}

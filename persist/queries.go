@@ -137,9 +137,9 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPeerByID: {"read peer", "SELECT " + peerColumns + " FROM peers WHERE id = ?"},
 	qPending:  {"count pending changes", "SELECT count(*) FROM log WHERE lsn > ? AND source <> ?"},
 	qInsertPeer: {"insert peer", "INSERT INTO peers (" + peerColumns + `)
-		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
+		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
 	qUpdatePeer: {"update peer", `UPDATE peers SET name = ?, read_epoch = ?, read_lsn = ?, read_chain = ?,
-		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?
+		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?, doubt = ?
 		WHERE id = ?`},
 	qPolicies: {"read policies", "SELECT collection, policy, version FROM policies ORDER BY collection"},
 	qPolicy:   {"read policy", "SELECT policy, version FROM policies WHERE collection = ?"},
@@ -193,7 +193,7 @@ const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?) UNION ALL
 
 const (
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
-		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen`
+		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt`
 	parkedColumns     = "id, peer, set_id, reason, time, data"
 	quarantineColumns = "id, peer, collection, record, hash, code, detail, time, data"
 )

@@ -44,9 +44,11 @@
 // the data it counts.
 //
 // A set that the peer sent is not sent back: within a session that is known by
-// log position; from earlier sessions only as long as the peer's log still
-// contains our cursor, because a peer restored from an old backup may have lost
-// what it once sent.
+// log position, from earlier ones by whose it is, unless there is a doubt. A
+// peer restored from an old backup may have lost what it once sent; it shows in
+// that our cursor is not in its log. Then all that ever came from it is in
+// doubt, and this is written down with the new cursor: that one is in its log,
+// and would hide the loss if the session breaks off before it is made good.
 //
 // # Refusals
 //

@@ -40,6 +40,11 @@ func (r *Replica) integrate(ctx context.Context, s *session, all []*delivery, th
 		}
 		p := s.row()
 		p.Read = through
+		if last := all[len(all)-1]; len(b.rows) > 0 && last.applied != nil {
+			// The cursor does not tell whether the peer keeps these.
+			p.Doubt = b.tx.Head().LSN + crdt.LSN(len(b.rows))
+			b.tx.OnCommit(func() { s.doubt(p.Doubt) })
+		}
 		if err := b.tx.PutPeer(&p); err != nil {
 			return err
 		}
@@ -64,6 +69,14 @@ func (s *session) own(rows []row) {
 		return
 	}
 	s.mine = append(s.mine, span{from, to})
+}
+
+// doubt keeps what came from the peer so far from being taken for held in a
+// later session.
+func (s *session) doubt(upTo crdt.LSN) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peer.Doubt = upTo
 }
 
 // take integrates a set, parks it, or puts it into quarantine.

@@ -215,16 +215,16 @@ func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
 }
 
 // held reports whether the peer is known to hold the row's set: it came in this
-// session, or in an earlier one and the peer's log still has it.
+// session, or in an earlier one and there is no doubt about it.
 func (o *sender) held(row *persist.LogRow) bool {
 	if row.Source != o.peerID {
 		return bug(bugHeldUnsent) && row.Source != 0
 	}
-	if row.LSN <= o.head {
-		return o.keeps
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if row.LSN <= o.head {
+		return row.LSN > o.peer.Doubt
+	}
 	for len(o.mine) > 0 && o.mine[0].to <= o.acked.LSN {
 		o.mine = o.mine[1:]
 	}

@@ -38,7 +38,6 @@ type session struct {
 	peerID  int64           // row of the peer in the file
 	them    transport.Hello // the peer's
 	head    crdt.LSN        // end of our log at the handshake
-	keeps   bool            // the peer still holds all that it sent us before
 	claimed crdt.Cursor     // how far the peer said that it had read, at the handshake
 
 	in   chan *delivery // from receive to apply
@@ -188,7 +187,8 @@ func (s *session) shake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.keeps = first.From == s.at; !s.keeps {
+	if first.From != s.at {
+		s.peer.Doubt = s.head
 		s.at = crdt.Cursor{Epoch: s.them.Epoch}
 	}
 	return nil

@@ -228,8 +228,14 @@ func (p *rawPeer) shake() {
 
 // push sends one set and returns the exceptions of its ack.
 func (p *rawPeer) push(members ...transport.Member) []transport.Exception {
+	to := p.at
+	to.LSN += crdt.LSN(len(members))
+	return p.pushTo(to, members...)
+}
+
+func (p *rawPeer) pushTo(to crdt.Cursor, members ...transport.Member) []transport.Exception {
 	from := p.at
-	p.at.LSN += crdt.LSN(len(members))
+	p.at = to
 	p.send(&transport.Changes{From: from, Through: p.at, Sets: []transport.Set{{Members: members}}})
 	for {
 		if ack, ok := p.recv().(*transport.Ack); ok {
@@ -349,6 +355,34 @@ func TestFramesOutOfPlaceAreAskedForAgain(t *testing.T) {
 	}
 	require.Empty(t, p.push(member("1", c[0])))
 	require.Equal(t, `{"n":0}`, get(t, r, "1"))
+}
+
+// A peer that lost its last changes to a restored backup goes on writing; its
+// first session afterwards breaks off before they were sent back to it.
+func TestWhatARestoredPeerLostIsSentBackInALaterSession(t *testing.T) {
+	net := network(t)
+	r := open(t, nil)
+	serve(t, net, "r", r)
+	c := authored(t, 2)
+	before := dialRaw(t, net.Link("p", "r"))
+	before.shake()
+	require.Empty(t, before.push(member("lost", c[0]), member("lost", c[1])))
+	require.NoError(t, before.conn.Close())
+
+	after := dialRaw(t, net.Link("p", "r"))
+	after.shake() // begins at 0: what was read is not in the restored log
+	require.Empty(t, after.pushTo(crdt.Cursor{Epoch: 99, LSN: 1, Chain: crdt.Chain{1}}, member("other", c[0])))
+	require.NoError(t, after.conn.Close())
+
+	later := dialRaw(t, net.Link("p", "r"))
+	later.at = after.at
+	later.shake()
+	for {
+		if f, ok := later.recv().(*transport.Changes); ok && len(f.Sets) > 0 {
+			require.Equal(t, "lost", f.Sets[0].Members[0].ID)
+			return
+		}
+	}
 }
 
 func TestRepeatedFramesDoNotEndTheHandshake(t *testing.T) {

@@ -109,7 +109,8 @@ CREATE TABLE peers (
 	state       TEXT NOT NULL,
 	last_error  TEXT NOT NULL,
 	attempts    INTEGER NOT NULL,
-	seen        INTEGER NOT NULL
+	seen        INTEGER NOT NULL,
+	doubt       INTEGER NOT NULL -- changes that came from it up to this row of the log may be lost to it
 ) STRICT;
 CREATE UNIQUE INDEX peers_replica ON peers (replica, epoch);
 

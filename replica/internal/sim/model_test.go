@@ -99,7 +99,23 @@ func (w *world) convergeLive() {
 			return
 		}
 	}
+	for _, n := range w.nodes {
+		n.noteLinks()
+	}
 	failf("the connected replicas did not converge: %s", w.equal())
+}
+
+// noteLinks adds to the trace what the node knows of its peers.
+func (n *node) noteLinks() {
+	st, err := n.r.Status(context.Background())
+	need(err, "status of %s", n)
+	n.w.note("%s is %s, its log ends at %d", n, st.Replica, st.Log.LSN)
+	for _, p := range st.Peers {
+		n.w.note("    peer %s is %s, has read to %d, is read to %d; %s", p.Replica, p.State, p.Acked.LSN, p.Read.LSN, p.LastError)
+	}
+	for to, c := range n.conns {
+		n.w.note("    connection to %s: %+v", to, c.Status())
+	}
 }
 
 // convergeOnce exchanges one to one until nothing is left to be exchanged.
