@@ -157,7 +157,10 @@ func (e *Edit) splice(obj *object, pos, del int, s string) error {
 	if err != nil {
 		return err
 	}
-	return e.insertText(obj, ref, s+rest)
+	if s += rest; s == "" {
+		return nil
+	}
+	return e.insertText(obj, e.pastMarks(obj, ref), s)
 }
 
 // cut deletes the elements that cover the range. If the last one reaches beyond

@@ -25,6 +25,10 @@ type seqNode struct {
 	elems  []element
 	width  int  // visible elements of a list, code points of a text
 	least  opID // zero in an empty leaf
+	marks  int32
+	known  bool // utf16 and bytes are up to date, here and below
+	utf16  int  // of a text: what is visible, in code units and in bytes
+	bytes  int
 }
 
 // element is one place of a sequence, named by the operation that inserted it.
@@ -32,6 +36,7 @@ type element struct {
 	id    opID
 	slot  slot
 	width int32 // index positions it takes: kept, since looking them up costs cache misses
+	mark  bool  // an end of a mark, never visible
 }
 
 func newSequence(h *History, text bool) *sequence {
@@ -58,9 +63,12 @@ func (s *sequence) insert(ref opID, e element) {
 		s.where[e.id] = leaf
 	}
 	e.width = s.widthOf(&e.slot)
-	leaf.elems[i].width = e.width
+	e.mark = e.slot.empty() // whatever else is inserted is visible at first
+	leaf.elems[i].width, leaf.elems[i].mark = e.width, e.mark
+	leaf.forget()
 	for n := leaf; n != nil; n = n.parent {
 		n.width += int(e.width)
+		n.marks += int32(b2u(e.mark))
 		if n.least.ctr == 0 || s.h.less(e.id, n.least) {
 			n.least = e.id
 		}
@@ -193,15 +201,17 @@ func (s *sequence) adopt(left, right *seqNode) {
 
 // sum computes a node's aggregates from what is directly below it.
 func (s *sequence) sum(n *seqNode) {
-	n.width, n.least = 0, opID{}
+	n.width, n.least, n.marks, n.known = 0, opID{}, 0, false
 	for i := range n.elems {
 		n.width += int(n.elems[i].width)
+		n.marks += int32(b2u(n.elems[i].mark))
 		if i == 0 || s.h.less(n.elems[i].id, n.least) {
 			n.least = n.elems[i].id
 		}
 	}
 	for i, k := range n.kids {
 		n.width += k.width
+		n.marks += k.marks
 		if i == 0 || s.h.less(k.least, n.least) {
 			n.least = k.least
 		}
@@ -211,6 +221,7 @@ func (s *sequence) sum(n *seqNode) {
 // resize makes good for a change of an element's slot.
 func (s *sequence) resize(leaf *seqNode, i int) {
 	e := &leaf.elems[i]
+	leaf.forget()
 	by := s.widthOf(&e.slot) - e.width
 	if by == 0 {
 		return
