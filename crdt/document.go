@@ -147,14 +147,14 @@ func (d *document) readChanges(limit int) {
 		return
 	}
 	cols := &d.changeCols
-	n, _, ok := countRows(cols[docActor], limit)
-	if !ok {
-		d.f.set(CodeSize, "malformed, or more than %d changes", limit)
+	n, _, ok := countRows(cols[docActor], false, limit)
+	if !ok || !sameRows(n, true, cols[docSeq], cols[docMaxOp]) {
+		d.f.set(CodeSize, "the document's columns of changes are malformed, or more than %d", limit)
 		return
 	}
-	_, deps, ok := countRows(cols[docDepCount], n)
-	if !ok || deps > 4*MaxDocumentChanges {
-		d.f.set(CodeSize, "malformed, or too many dependencies")
+	_, deps, ok := countRows(cols[docDepCount], false, n)
+	if !ok || !sameRows(deps, true, cols[docDep]) || deps > 4*MaxDocumentChanges {
+		d.f.set(CodeSize, "the document's dependencies are malformed, or too many")
 		return
 	}
 	d.changes = make([]Change, n)
@@ -266,24 +266,27 @@ func (d *document) checkHeads() {
 	if d.f.err != nil {
 		return
 	}
+	slices.SortFunc(d.heads, Hash.Compare)
+	switch {
+	case slices.Equal(d.tips(), d.heads):
+	case d.unknown > 0:
+		d.f.set(CodeEncoding, "the changes do not hash to the document's heads; it has %d columns of unknown kinds", d.unknown)
+	default:
+		d.f.set(CodeEncoding, "the changes do not hash to the document's heads")
+	}
+}
+
+// tips returns the hashes of the changes that no other depends on, ascending.
+func (d *document) tips() (hashes []Hash) {
 	led := make([]bool, len(d.changes))
 	for _, i := range d.deps {
 		led[i] = true
 	}
-	var heads []Hash
 	for i := range d.changes {
 		if !led[i] {
-			heads = append(heads, d.changes[i].hash)
+			hashes = append(hashes, d.changes[i].hash)
 		}
 	}
-	slices.SortFunc(heads, Hash.Compare)
-	slices.SortFunc(d.heads, Hash.Compare)
-	if slices.Equal(heads, d.heads) {
-		return
-	}
-	if d.unknown > 0 {
-		d.f.set(CodeEncoding, "the changes do not hash to the document's heads; it has %d columns of unknown kinds", d.unknown)
-		return
-	}
-	d.f.set(CodeEncoding, "the changes do not hash to the document's heads")
+	slices.SortFunc(hashes, Hash.Compare)
+	return hashes
 }

@@ -286,34 +286,43 @@ func (c *docBools) next() bool {
 func (c *docBools) end() bool { return !c.bad && (c.done || c.left == 0 && len(c.in) == 0) }
 
 // countRows returns how many rows a column of numbers has and what they add up
-// to, without allocating; ok is false when it is malformed or has too many.
-func countRows(in []byte, limit int) (count, sum int, ok bool) {
-	r := docNumbers{in: in}
+// to, differences apart, without allocating; ok is false when it is malformed or
+// has too many.
+func countRows(in []byte, delta bool, limit int) (count, sum int, ok bool) {
+	r := docNumbers{in: in, delta: delta}
 	for {
 		var read bool
 		if r.in, read = r.head(r.in); r.done {
-			return count, sum, !r.bad
+			return count, sum, true
 		}
 		if count += r.left; r.bad || count > limit {
 			return 0, 0, false
 		}
+		values, each := 0, 1
 		switch {
 		case read:
+			values, each = 1, r.left
+		case r.kind == runLiteral:
+			values = r.left
+		}
+		for range values {
 			r.read()
-			if r.value > 1<<31 {
+			if r.bad || !delta && r.value > 1<<31 {
 				return 0, 0, false
 			}
-			sum += r.left * int(r.value)
-		case r.kind == runLiteral:
-			for range r.left {
-				if r.read(); r.bad || r.value > 1<<31 {
-					return 0, 0, false
-				}
-				sum += int(r.value)
+			if !delta {
+				sum += each * int(r.value)
 			}
 		}
-		if r.bad {
-			return 0, 0, false
+	}
+}
+
+// sameRows reports whether all columns, of differences or not, have n rows.
+func sameRows(n int, delta bool, columns ...[]byte) bool {
+	for _, c := range columns {
+		if k, _, ok := countRows(c, delta, n); !ok || k != n {
+			return false
 		}
 	}
+	return true
 }

@@ -41,10 +41,12 @@ func (d *document) readOps(limit int) {
 // readRefs reads who is who.
 func (d *document) readRefs(limit int) *docRefs {
 	cols := &d.opCols
-	n, _, ok := countRows(cols[docAction], limit)
-	m, succs, ok2 := countRows(cols[docSuccCount], limit)
-	if !ok || !ok2 || m > n || succs > limit {
-		d.f.set(CodeSize, "malformed columns, or more than %d operations", limit)
+	n, _, ok := countRows(cols[docAction], false, limit)
+	m, succs, ok2 := countRows(cols[docSuccCount], false, limit)
+	if !ok || !ok2 || m > n || succs > limit ||
+		!sameRows(n, false, cols[docIDActor]) || !sameRows(n, true, cols[docIDCounter]) ||
+		!sameRows(succs, false, cols[docSuccActor]) || !sameRows(succs, true, cols[docSuccCounter]) {
+		d.f.set(CodeSize, "the document's columns of operations are malformed, or more than %d", limit)
 		return nil
 	}
 	r := &docRefs{
