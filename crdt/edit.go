@@ -23,6 +23,8 @@ type Edit struct {
 	others []uint32 // local indexes of the actors that c.actors[1:] name
 	preds  []Ref    // the operations' predecessors, one after the other
 	ids    []opID   // scratch
+
+	message string // of an undo: what Commit writes instead of its argument
 }
 
 // ErrEdit is wrapped by every error of an Edit that is due to what was asked
@@ -52,7 +54,8 @@ func (h *History) Begin(actor ActorID, timeMS int64, v *View) *Edit {
 }
 
 // Commit encodes the change and makes it the history's only head. Without any
-// edit, or with edits that changed nothing, both results are nil. Errors: a
+// edit, or with edits that changed nothing, both results are nil. The message of
+// an undo or redo says what it undoes, whatever is given here. Errors: a
 // change beyond the bounds of change.go, or a message of invalid UTF-8.
 func (e *Edit) Commit(message string) (*Change, error) {
 	if !e.begun || e.done {
@@ -62,7 +65,9 @@ func (e *Edit) Commit(message string) (*Change, error) {
 		return nil, fmt.Errorf("%w: the message is invalid UTF-8", ErrEdit)
 	}
 	c := e.c
-	c.message = message
+	if c.message = message; e.message != "" {
+		c.message = e.message
+	}
 	c.deps = e.h.Heads()
 	e.sortActors()
 	if cap(c.ops) > len(c.ops)+len(c.ops)/4 {
