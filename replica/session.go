@@ -152,7 +152,7 @@ func (s *session) name(err error) error {
 // handshake agrees on who speaks and where both sides begin.
 func (s *session) handshake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout,
-		protocolErrorf(transport.CodeProtocol, "the peer did not finish the handshake within %v", handshakeTimeout))
+		protocolErrorf(transport.CodeTimeout, "the peer did not finish the handshake within %v", handshakeTimeout))
 	defer cancel()
 	err := s.shake(ctx)
 	if err != nil && ctx.Err() != nil {

@@ -28,6 +28,7 @@ const (
 	CodeInternal  = "internal"  // the peer's own trouble
 	CodeClosed    = "closed"    // the peer is shutting down
 	CodeBusy      = "busy"      // too many sessions: come back later
+	CodeTimeout   = "timeout"   // the peer took too long: try again
 )
 
 // CodeOf returns the code that tells a peer about err: that of a *DialError or
