@@ -50,8 +50,26 @@ func (h *History) Marks(p Path, v *View) ([]MarkSpan, error) {
 	if err != nil || seq.root.marks == 0 {
 		return nil, err
 	}
-	spans := map[string][]MarkSpan{}
-	open := map[string]MarkSpan{} // From and Value of those that go on
+	spans := h.marksOf(seq)
+	var all []MarkSpan
+	for _, name := range slices.Sorted(maps.Keys(spans)) {
+		for _, r := range spans[name] {
+			all = append(all, MarkSpan{From: r.from, To: r.to, Name: name, Value: r.value.goValue()})
+		}
+	}
+	return all, nil
+}
+
+// markRange is a stretch with one value of a mark.
+type markRange struct {
+	from, to int
+	value    Value
+}
+
+// marksOf returns a text's marks by name, each by position.
+func (h *History) marksOf(seq *sequence) map[string][]markRange {
+	ranges := map[string][]markRange{}
+	open := map[string]markRange{} // those that go on
 	state, at := markState{h: h}, 0
 	for e := range seq.all {
 		if at += int(e.width); !e.mark {
@@ -61,35 +79,25 @@ func (h *History) Marks(p Path, v *View) ([]MarkSpan, error) {
 		if !changed {
 			continue
 		}
-		if s, ok := open[name]; ok && s.From < at {
-			s.To = at
-			spans[name] = appendSpan(spans[name], s)
+		if r, ok := open[name]; ok && r.from < at {
+			r.to = at
+			ranges[name] = appendRange(ranges[name], r)
 		}
 		delete(open, name)
 		if value, ok := state.value(name); ok {
-			open[name] = MarkSpan{From: at, Name: name, Value: value.goValue()}
+			open[name] = markRange{from: at, value: value}
 		}
 	}
-	var all []MarkSpan
-	for _, name := range slices.Sorted(maps.Keys(spans)) {
-		all = append(all, spans[name]...)
-	}
-	return all, nil
+	return ranges
 }
 
-// appendSpan appends a span, or extends the last one.
-func appendSpan(spans []MarkSpan, s MarkSpan) []MarkSpan {
-	if n := len(spans); n > 0 && spans[n-1].To == s.From && sameMark(spans[n-1].Value, s.Value) {
-		spans[n-1].To = s.To
-		return spans
+// appendRange appends a range, or extends the last one.
+func appendRange(ranges []markRange, r markRange) []markRange {
+	if n := len(ranges); n > 0 && ranges[n-1].to == r.from && ranges[n-1].value == r.value {
+		ranges[n-1].to = r.to
+		return ranges
 	}
-	return append(spans, s)
-}
-
-func sameMark(a, b any) bool {
-	x, _ := scalarOf(a)
-	y, _ := scalarOf(b)
-	return x == y
+	return append(ranges, r)
 }
 
 // maxSpanMarks bounds what Spans returns in all, marks times spans: that can be the
@@ -107,10 +115,10 @@ func (h *History) Spans(p Path, v *View) ([]TextSpan, error) {
 	var spans []TextSpan
 	var text strings.Builder
 	state := markState{h: h}
-	marks := map[string]any(nil) // of what is in text
+	var marks map[string]Value // of what is in text
 	flush := func() {
 		if text.Len() > 0 {
-			spans = append(spans, TextSpan{Text: text.String(), Marks: marks})
+			spans = append(spans, TextSpan{Text: text.String(), Marks: goValues(marks)})
 			text.Reset()
 		}
 	}
@@ -133,7 +141,7 @@ func (h *History) Spans(p Path, v *View) ([]TextSpan, error) {
 			if work += len(state.open); work > maxSpanMarks {
 				return nil, fmt.Errorf("spans of %s: too many marks overlap", p)
 			}
-			if now := state.all(); !maps.EqualFunc(now, marks, sameMark) {
+			if now := state.all(); !maps.Equal(now, marks) {
 				flush()
 				marks = now
 			}
@@ -191,16 +199,27 @@ func (m *markState) value(name string) (v Value, ok bool) {
 }
 
 // all returns what holds, nil for nothing.
-func (m *markState) all() (marks map[string]any) {
+func (m *markState) all() (marks map[string]Value) {
 	for name := range m.open {
 		if v, ok := m.value(name); ok {
 			if marks == nil {
-				marks = map[string]any{}
+				marks = map[string]Value{}
 			}
-			marks[name] = v.goValue()
+			marks[name] = v
 		}
 	}
 	return marks
+}
+
+func goValues(m map[string]Value) map[string]any {
+	if m == nil {
+		return nil
+	}
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		out[k] = v.goValue()
+	}
+	return out
 }
 
 // Mark gives the characters from <= i < to of the text at p, in code points, a
@@ -224,12 +243,17 @@ func (e *Edit) Mark(p Path, from, to int, name string, value any, x Expand) erro
 	if err != nil {
 		return editError(p, "%v", err)
 	}
-	begin := Op{Insert: true, Action: Mark, MarkName: name, Value: scalar, Expand: x.before()}
-	id, err := e.emit(obj, begin, e.gap(obj, from), nil)
+	return e.mark(obj, name, markRange{from, to, scalar}, x)
+}
+
+// mark emits a mark's begin and its end.
+func (e *Edit) mark(obj *object, name string, r markRange, x Expand) error {
+	begin := Op{Insert: true, Action: Mark, MarkName: name, Value: r.value, Expand: x.before()}
+	id, err := e.emit(obj, begin, e.gap(obj, r.from), nil)
 	if err != nil {
 		return err
 	}
-	ref := e.gap(obj, to)
+	ref := e.gap(obj, r.to)
 	if ref.ctr == 0 || !obj.seq.before(id, ref) {
 		ref = id // within one element: behind the same one, the end would come first
 	}

@@ -160,6 +160,8 @@ func TestMarks(t *testing.T) {
 		`{"From":3,"To":7,"Name":"link","Value":"http://x"}]`, marksOf(t, h))
 	commit(t, h, func(e *crdt.Edit) error { return e.Mark(textPath, 3, 5, "link", int64(7), crdt.ExpandNone) })
 	require.Contains(t, marksOf(t, h), `{"From":3,"To":5,"Name":"link","Value":7},{"From":5,"To":7,"Name":"link","Value":"http://x"}]`)
+	commit(t, h, func(e *crdt.Edit) error { return e.Mark(textPath, 7, 9, "link", "http://y", crdt.ExpandNone) })
+	require.Contains(t, marksOf(t, h), `{"From":5,"To":7,"Name":"link","Value":"http://x"},{"From":7,"To":9,"Name":"link","Value":"http://y"}]`)
 	commit(t, h, func(e *crdt.Edit) error { return e.Splice(textPath, 0, 13, "new") })
 	require.NotContains(t, marksOf(t, h), "link")
 	mustEqualCore(t, h)
@@ -248,7 +250,7 @@ func TestMarksConverge(t *testing.T) {
 				case rng.IntN(4) == 0:
 					require.NoError(t, e.Unmark(textPath, from, to, name, x))
 				default:
-					value := []any{true, "http://x", int64(7), -1.5, false}[rng.IntN(5)]
+					value := []any{true, "http://x", "http://y", int64(7), -1.5, false}[rng.IntN(6)]
 					require.NoError(t, e.Mark(textPath, from, to, name, value, x))
 				}
 				c, err := e.Commit("")

@@ -42,7 +42,7 @@ function edit(rng, doc, time) {
           A.splice(d, path, at[from], rng() < 0.3 ? at[to] - at[from] : 0, pick(["x", "yz", "é𝄞", "€", ""]))
           break
         case 3: case 4: case 5:
-          if (from < to) A.mark(d, path, span, name, pick([true, "http://x", 7, -1.5, false]))
+          if (from < to) A.mark(d, path, span, name, pick([true, "http://x", "http://y", 7, -1.5, false]))
           break
         case 6:
           if (from < to) A.unmark(d, path, span, name)

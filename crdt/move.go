@@ -1,0 +1,111 @@
+package crdt
+
+import (
+	"maps"
+	"slices"
+)
+
+// Move gives the element at index from of the list at p the index to; both are
+// below the list's length.
+//
+// Automerge has no operation that moves. This deletes the element, all its
+// candidates, and inserts a copy of what the view shows, with all that is in it:
+// maps, lists, texts with their blocks, marks and counters. So
+//
+//   - two replicas that move the same element at the same time leave two copies,
+//   - what others edit in the element at the same time stays with the deleted one
+//     and is not seen,
+//   - anchors in the element, or in what it contains, stay where it was, and a
+//     copied mark expands behind, however it did before.
+//
+// Where that matters, keep the order as a field of the elements, or as a list of
+// keys into a map, which loses an edit of the order at worst.
+func (e *Edit) Move(p Path, from, to int) error {
+	obj, sc, err := e.findObject(p, MakeList, "list")
+	if err != nil {
+		return err
+	}
+	if n := obj.seq.len(); from < 0 || from >= n || to < 0 || to >= n {
+		return editError(p, "cannot move %d to %d, the list has %d elements", from, to, n)
+	}
+	if from == to {
+		return nil
+	}
+	leaf, i, _ := obj.seq.at(from)
+	t := target{obj: obj, elem: leaf.elems[i].id, scope: sc.index(from)}
+	id, _ := e.shown(&t)
+	if err := e.remove(&t); err != nil {
+		return err
+	}
+	ref := opID{}
+	if to > 0 {
+		leaf, i, _ = obj.seq.at(to - 1)
+		ref = leaf.elems[i].id
+	}
+	_, err = e.copy(obj, Op{Insert: true}, ref, id, t.scope)
+	return err
+}
+
+// copy writes what an operation set or made once more; o says where.
+func (e *Edit) copy(obj *object, o Op, elem, from opID, sc scope) (opID, error) {
+	old := e.h.op(from)
+	o.Action, o.Value = old.Action, e.h.scalar(from, old)
+	id, err := e.emit(obj, o, elem, nil)
+	if err != nil || old.Action == Set {
+		return id, err
+	}
+	source, made := e.h.objects[from], e.h.objects[id]
+	switch source.kind {
+	case MakeMap:
+		return id, e.copyFields(made, source, sc)
+	case MakeText:
+		return id, e.copyText(made, source, sc)
+	}
+	return id, e.copyElements(made, source, sc)
+}
+
+func (e *Edit) copyFields(made, source *object, sc scope) error {
+	for f := range source.fields.all {
+		if f.slot.empty() {
+			continue
+		}
+		in := sc.key(f.key)
+		if _, err := e.copy(made, Op{InMap: true, Key: f.key}, opID{}, e.h.pick(&f.slot, in), in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Edit) copyElements(made, source *object, sc scope) (err error) {
+	ref, n := opID{}, 0
+	for el := range source.seq.all {
+		if el.slot.empty() {
+			continue
+		}
+		in, from := sc.index(n), el.slot.first
+		if !source.seq.text { // characters show alike in every view
+			from = e.h.pick(&el.slot, in)
+		}
+		if ref, err = e.copy(made, Op{Insert: true}, ref, from, in); err != nil {
+			return err
+		}
+		n++
+	}
+	return nil
+}
+
+func (e *Edit) copyText(made, source *object, sc scope) error {
+	if err := e.copyElements(made, source, sc); err != nil || source.seq.root.marks == 0 {
+		return err
+	}
+	marks := e.h.marksOf(source.seq)
+	for _, name := range slices.Sorted(maps.Keys(marks)) {
+		for _, r := range marks[name] {
+			if err := e.mark(made, name, r, ExpandAfter); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
