@@ -120,6 +120,11 @@ func (tx *Tx) Edit(k crdt.Key, fn func(*crdt.Edit) error) error {
 	if strings.HasPrefix(k.Collection, "_") {
 		return recordError("edit", k, ErrReserved)
 	}
+	return tx.edit(k, fn)
+}
+
+// edit is Edit for godwit's own collections too.
+func (tx *Tx) edit(k crdt.Key, fn func(*crdt.Edit) error) error {
 	e, v, err := tx.open(k)
 	if err != nil {
 		return recordError("edit", k, err)
