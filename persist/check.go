@@ -46,13 +46,14 @@ const (
 //   - records: their changes form a history (sequence numbers without a gap,
 //     dependencies earlier in the log), of which heads, clock and lsn are what
 //     the row says;
+//   - snapshots hold exactly the changes of the rows that they cover;
 //   - parked sets wait for something, and waits belong to a set.
 //
 // The error is that of reading, or ctx's; problems are none.
 func (s *Store) Check(ctx context.Context, each func(Problem)) error {
 	return s.Read(ctx, func(r *Reader) error {
 		k := &checker{ctx: ctx, r: r, each: each, last: make(map[int64]crdt.LSN)}
-		for _, check := range []func() error{k.file, k.log, k.records, k.parked} {
+		for _, check := range []func() error{k.file, k.log, k.records, k.snapshots, k.parked} {
 			if err := check(); err != nil {
 				return err
 			}
@@ -104,7 +105,8 @@ func (k *checker) log() error {
 		} else if last.Chain.Next(l.Key, l.Hash) != l.Chain {
 			problem("chain", "the running hash does not follow from the row before", adviceRestore)
 		}
-		if h, ok := chunkHash(l.Data); !ok || h != l.Hash {
+		// Rows that a snapshot covers are held against it with their record.
+		if h, ok := chunkHash(l.Data); len(l.Data) > 0 && (!ok || h != l.Hash) {
 			problem("hash", "the stored bytes are not those of the change "+l.Hash.String(), adviceRestore)
 		}
 		if p := crdt.LSN(row.int(10)); p != k.last[l.RID] {
@@ -160,16 +162,36 @@ func (k *checker) record(rec *Record) error {
 		k.each(Problem{Kind: kind, Key: rec.Key, LSN: lsn, Detail: detail, Advice: advice})
 	}
 	h := history{clock: crdt.Clock{}, changes: map[crdt.Hash]bool{}}
-	for row, err := range k.r.rows(qCheckChanges, int64(k.last[rec.RID])) {
+	snap, upTo, ok, err := k.snapshot(rec)
+	if !ok || err != nil {
+		return err // without it nothing can be told of the record
+	}
+	for row, err := range k.r.rows(qCheckChanges, int64(k.last[rec.RID]), int64(0)) {
 		if err != nil {
 			return err
 		}
 		lsn = crdt.LSN(row.int(0))
-		if detail := h.add(row.blob(1)); detail != "" {
+		data := row.blob(1)
+		if lsn <= upTo && len(snap) > 0 {
+			if hash := snap[0].Hash(); string(hash[:]) != string(row.blob(2)) {
+				problem("snapshot", "the snapshot has the change "+hash.String()+" here", adviceRestore)
+			} else if len(data) == 0 {
+				data = snap[0].Raw()
+			}
+			snap = snap[1:]
+		}
+		if len(data) == 0 {
+			problem("hash", "the row is empty and no snapshot holds its change", adviceRestore)
+			continue
+		}
+		if detail := h.add(data); detail != "" {
 			problem("history", detail, adviceRestore)
 		}
 	}
 	lsn = 0
+	if len(snap) > 0 {
+		problem("snapshot", fmt.Sprintf("it holds %d changes that the log does not", len(snap)), adviceRestore)
+	}
 	if last := k.last[rec.RID]; last != rec.LSN {
 		problem("lsn", fmt.Sprintf("the record says %d, its last row of the log is %d", rec.LSN, last), adviceRebuild)
 	}
@@ -181,6 +203,34 @@ func (k *checker) record(rec *Record) error {
 	}
 	if err := rec.Key.Valid(); err != nil {
 		problem("key", err.Error(), adviceRestore)
+	}
+	return k.ctx.Err()
+}
+
+// snapshot reads the record's snapshot; it is not ok when that is damaged.
+func (k *checker) snapshot(rec *Record) (changes []*crdt.Change, upTo crdt.LSN, ok bool, err error) {
+	row, err := k.r.one(qSnapshot, rec.RID)
+	if err != nil || row == nil {
+		return nil, 0, true, err
+	}
+	s, err := parseSnapshot(row)
+	if err == nil {
+		changes, err = s.Changes()
+	}
+	if err != nil {
+		k.each(Problem{Kind: "snapshot", Key: rec.Key, LSN: s.LSN, Detail: err.Error(), Advice: adviceRestore})
+	}
+	return changes, s.LSN, err == nil, nil
+}
+
+// snapshots looks for those of no record.
+func (k *checker) snapshots() error {
+	for row, err := range k.r.rows(qCheckSnapshots) {
+		if err != nil {
+			return err
+		}
+		k.each(Problem{Kind: "snapshot", LSN: crdt.LSN(row.int(1)), Advice: adviceRestore,
+			Detail: fmt.Sprintf("there is no record with rid %d", row.int(0))})
 	}
 	return k.ctx.Err()
 }

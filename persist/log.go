@@ -48,17 +48,72 @@ func (r *Reader) CursorAt(lsn crdt.LSN) (c crdt.Cursor, ok bool) {
 // Changes yields the raw chunks of a record in log order.
 func (r *Reader) Changes(rid int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
+		for c, data := range r.changes(rid) {
+			if c.change != nil {
+				data = c.change.Raw()
+			}
+			if !yield(data, c.err) {
+				return
+			}
+		}
+	}
+}
+
+// ParsedChanges yields the changes of a record in log order. Of a snapshot they
+// share memory.
+func (r *Reader) ParsedChanges(rid int64) iter.Seq2[*crdt.Change, error] {
+	return func(yield func(*crdt.Change, error) bool) {
+		for c, data := range r.changes(rid) {
+			if c.err == nil && c.change == nil {
+				c.change, c.err = crdt.ParseChange(data)
+			}
+			if !yield(c.change, c.err) {
+				return
+			}
+		}
+	}
+}
+
+// readChange is a change on its way out, or the failure to read it.
+type readChange struct {
+	change *crdt.Change // nil if it was stored raw
+	err    error
+}
+
+// changes yields those of the record's snapshot, if it has one, then the raw
+// chunks of the log behind it.
+func (r *Reader) changes(rid int64) iter.Seq2[readChange, []byte] {
+	return func(yield func(readChange, []byte) bool) {
 		last, err := r.lastChange(rid)
+		var s *Snapshot
+		if err == nil {
+			s, err = r.Snapshot(rid)
+		}
+		from := crdt.LSN(0)
+		if err == nil && s != nil {
+			var changes []*crdt.Change
+			changes, err = s.Changes()
+			r.fail(err)
+			for _, c := range changes {
+				if !yield(readChange{change: c}, nil) {
+					return
+				}
+			}
+			from = s.LSN
+		}
 		if err != nil {
-			yield(nil, err)
+			yield(readChange{err: err}, nil)
 			return
 		}
-		for row, err := range r.rows(qChanges, int64(last)) {
+		if last <= from {
+			return
+		}
+		for row, err := range r.rows(qChanges, int64(last), int64(from)) {
 			var data []byte
 			if err == nil {
 				data = row.blob(0)
 			}
-			if !yield(data, err) {
+			if !yield(readChange{err: err}, data) {
 				return
 			}
 		}
@@ -79,11 +134,14 @@ func (r *Reader) lastChange(rid int64) (crdt.LSN, error) {
 
 // Log returns the rows behind after, in order: whole change sets, at least one
 // if there is any, and no further one that would exceed maxRows, or maxBytes of
-// Data.
+// Data. The Data of rows that a snapshot covers is shared: not to be modified.
 func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) {
 	var rows []LogRow
 	begin, bytes := 0, 0 // of the set being read; of all
 	for row, err := range scan(r, parseLogRow, qLog, int64(after)) {
+		if err == nil && len(row.Data) == 0 {
+			row.Data, err = r.dataOf(row.RID, row.Hash)
+		}
 		if err != nil {
 			return nil, err
 		}

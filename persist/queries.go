@@ -26,6 +26,15 @@ const (
 	qLast
 	qAppend
 
+	qSnapshot
+	qSnapshotAt
+	qRawSizes
+	qPutSnapshot
+	qEmptyRows
+	qEmptied
+	qFillRow
+	qDropSnapshot
+
 	qMaxRID
 	qRecord
 	qRecords
@@ -75,6 +84,7 @@ const (
 	qCheckRecords
 	qCheckOrphanWaits
 	qCheckIdleParked
+	qCheckSnapshots
 
 	numQueries
 )
@@ -102,9 +112,23 @@ var queries = [numQueries]struct{ what, sql string }{
 	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
 	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id
 		FROM log l LEFT JOIN records r ON r.rid = l.rid WHERE l.lsn > ? ORDER BY l.lsn`},
-	qChanges: {"read changes", changesFrom + " SELECT log.data FROM change JOIN log ON log.lsn = change.lsn ORDER BY change.lsn"},
-	qLast:    {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
-	qAppend:  {"append to log", "INSERT INTO log (lsn, chain, set_id, rid, prev, hash, source, time, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+	qChanges: {"read changes", changesFrom + ` SELECT log.data FROM change JOIN log ON log.lsn = change.lsn
+		WHERE change.lsn > ?2 AND log.source >= 0 ORDER BY change.lsn`},
+	qLast:   {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
+	qAppend: {"append to log", "INSERT INTO log (lsn, chain, set_id, rid, prev, hash, source, time, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+
+	qSnapshot:   {"read snapshot", "SELECT rid, lsn, data FROM snapshots WHERE rid = ?"},
+	qSnapshotAt: {"read snapshot", "SELECT lsn FROM snapshots WHERE rid = ?"},
+	qRawSizes: {"measure changes", `SELECT r.collection, r.id, s.bytes
+		FROM (SELECT rid, sum(length(data)) AS bytes FROM log WHERE source >= 0 GROUP BY rid) s
+		JOIN records r ON r.rid = s.rid WHERE s.bytes >= ?`},
+	qPutSnapshot: {"write snapshot", "INSERT OR REPLACE INTO snapshots (rid, lsn, data) VALUES (?, ?, ?)"},
+	qEmptyRows: {"empty log rows", "UPDATE log SET data = x'' WHERE source >= 0 AND lsn IN (" + changesFrom +
+		" SELECT lsn FROM change WHERE lsn > ?2)"},
+	qEmptied: {"read log rows", changesFrom + ` SELECT change.lsn FROM change JOIN log ON log.lsn = change.lsn
+		WHERE change.lsn > ?2 AND log.source >= 0 AND length(log.data) = 0 ORDER BY change.lsn`},
+	qFillRow:      {"fill log row", "UPDATE log SET data = ? WHERE lsn = ?"},
+	qDropSnapshot: {"drop snapshot", "DELETE FROM snapshots WHERE rid = ?"},
 
 	qMaxRID:      {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
 	qRecord:      {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
@@ -177,19 +201,23 @@ var queries = [numQueries]struct{ what, sql string }{
 
 	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.prev
 		FROM log l LEFT JOIN records r ON r.rid = l.rid ORDER BY l.lsn`},
-	qCheckChanges: {"check changes", changesFrom + " SELECT log.lsn, log.data FROM change JOIN log ON log.lsn = change.lsn ORDER BY change.lsn"},
+	qCheckChanges: {"check changes", changesFrom + ` SELECT log.lsn, log.data, log.hash FROM change JOIN log ON log.lsn = change.lsn
+		WHERE change.lsn > ?2 AND log.source >= 0 ORDER BY change.lsn`},
 	qQuickCheck:   {"check file", "PRAGMA quick_check"},
 	qCheckRecords: {"check records", "SELECT " + recordColumns + " FROM records ORDER BY rid"},
 	qCheckOrphanWaits: {"check parked sets", `SELECT parked, collection, id FROM parked_on
 		WHERE parked NOT IN (SELECT id FROM parked)`},
 	qCheckIdleParked: {"check parked sets", `SELECT id, peer FROM parked WHERE id NOT IN (SELECT parked FROM parked_on)`},
+	qCheckSnapshots: {"check snapshots", `SELECT s.rid, s.lsn, s.data FROM snapshots s
+		LEFT JOIN records r ON r.rid = s.rid WHERE r.rid IS NULL`},
 }
 
-// changesFrom finds the log rows of a record from its last one. A row names only
-// earlier ones, so the walk ends in a damaged file too.
-const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?) UNION ALL
+// changesFrom finds the log rows of a record from its last one, ?1, down to the
+// first behind ?2 (the first of all may lie there). A row names only earlier ones,
+// so the walk ends in a damaged file too.
+const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?1) UNION ALL
 	SELECT log.prev FROM change CROSS JOIN log ON log.lsn = change.lsn
-	WHERE log.prev > 0 AND log.prev < log.lsn)`
+	WHERE log.prev > ?2 AND log.prev < log.lsn)`
 
 const (
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,

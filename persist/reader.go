@@ -21,10 +21,12 @@ type Reader struct {
 	// The last log rows of records that a Tx has touched: while it works on one,
 	// the record's row need not say yet, or say already.
 	last map[int64]crdt.LSN
+
+	expanded *expanded // shared with all readers of the store
 }
 
 // readWith runs fn on a snapshot of the connection.
-func readWith(c *conn, epoch uint64, fn func(*Reader) error) (err error) {
+func readWith(c *conn, epoch uint64, x *expanded, fn func(*Reader) error) (err error) {
 	if _, err := c.exec(qBegin); err != nil {
 		return err
 	}
@@ -38,7 +40,7 @@ func readWith(c *conn, epoch uint64, fn func(*Reader) error) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &Reader{c: c, head: head, epoch: epoch}
+	r := &Reader{c: c, head: head, epoch: epoch, expanded: x}
 	defer func() { r.c = nil }()
 	if err := fn(r); err != nil {
 		return err

@@ -65,6 +65,8 @@ type Store struct {
 	readers *pool
 	wakes   *wakes
 
+	expanded *expanded
+
 	closing  sync.Once
 	closeErr error
 }
@@ -92,7 +94,7 @@ func open(ctx context.Context, path string, o *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, opts: opts}
+	s := &Store{path: path, opts: opts, expanded: &expanded{}}
 	if s.replica, s.epoch, err = readIdentity(c); err != nil {
 		c.close()
 		return nil, err
@@ -100,6 +102,7 @@ func open(ctx context.Context, path string, o *Options) (*Store, error) {
 	s.readers = newPool(path, opts)
 	s.wakes = newWakes(path, opts)
 	s.writer = startWriter(c, s.epoch, opts.Synchronous, s.wakes.wake)
+	s.writer.expanded = s.expanded
 	return s, nil
 }
 
@@ -163,5 +166,5 @@ func (s *Store) Read(ctx context.Context, fn func(*Reader) error) error {
 		return err
 	}
 	defer s.readers.give(c)
-	return readWith(c, s.epoch, fn)
+	return readWith(c, s.epoch, s.expanded, fn)
 }

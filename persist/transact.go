@@ -130,7 +130,7 @@ func (w *writer) undo() error {
 
 // invoke calls the closure and reports whether it succeeded.
 func (w *writer) invoke(r *request) (ok bool) {
-	tx := &Tx{w: w, r: r, Reader: Reader{c: w.c, head: w.pos.head, epoch: w.epoch,
+	tx := &Tx{w: w, r: r, Reader: Reader{c: w.c, head: w.pos.head, epoch: w.epoch, expanded: w.expanded,
 		last: make(map[int64]crdt.LSN)}}
 	defer func() {
 		w.running.Store(false)

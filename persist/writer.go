@@ -22,6 +22,8 @@ type writer struct {
 	sync  Synchronous
 	wake  func() // called after each commit
 
+	expanded *expanded // set before the first request
+
 	queue   chan *request // unbuffered: a request that was sent is taken
 	closing chan struct{}
 	closed  sync.WaitGroup
