@@ -40,6 +40,8 @@ type cli struct {
 	Import importCmd `cmd:"" group:"Files" help:"Read records from a JSON array or from NDJSON."`
 	Export exportCmd `cmd:"" group:"Files" help:"Write a record or a collection to standard output."`
 
+	ImportAutomerge importAutomergeCmd `cmd:"" name:"import-automerge" group:"Files" help:"Merge a file that any Automerge saved into a record."`
+
 	Conflicts conflictsCmd `cmd:"" group:"Conflicts" help:"List fields that hold several values at once."`
 	Resolve   resolveCmd   `cmd:"" group:"Conflicts" help:"Settle a conflict by your choice."`
 	Policy    policyCmd    `cmd:"" group:"Conflicts" help:"Show or set how a collection's conflicts are shown."`

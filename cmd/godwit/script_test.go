@@ -37,10 +37,15 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	corpus, err := filepath.Abs("../../crdt/testdata/js")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("COUNTRIES", countries)
+			env.Setenv("CORPUS", corpus)
 			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("GODWIT_DB", env.WorkDir+"/a.db")
 			env.Values[processesKey{}] = map[string]*process{}
