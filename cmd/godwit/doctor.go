@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/godwitdb/godwit/crdt"
-	"github.com/godwitdb/godwit/persist"
 	"github.com/godwitdb/godwit/replica"
 )
 
@@ -61,15 +59,18 @@ type refusedLine struct {
 func (c *doctorCmd) Run(e *env) error {
 	d := diagnosis{Problems: []problemLine{}, Parked: []parkedLine{}, Quarantined: []refusedLine{}}
 	err := e.replica(mustExist, func(r *replica.Replica) error {
-		return r.Check(e.ctx, func(p replica.Problem) {
+		err := r.Check(e.ctx, func(p replica.Problem) {
 			d.Problems = append(d.Problems, problemLine{
 				Kind: p.Kind, Collection: p.Key.Collection, ID: p.Key.ID, LSN: int64(p.LSN), Detail: p.Detail, Advice: p.Advice,
 			})
 		})
+		if err != nil {
+			return err
+		}
+		held, err := r.Held(e.ctx)
+		d.addHeld(held)
+		return err
 	})
-	if err == nil {
-		err = d.addWaiting(e.ctx, e.db)
-	}
 	if err != nil {
 		return err
 	}
@@ -84,38 +85,18 @@ func (c *doctorCmd) Run(e *env) error {
 	return err
 }
 
-// addWaiting reads from the store what package replica only counts.
-func (d *diagnosis) addWaiting(ctx context.Context, path string) error {
-	store, err := persist.Open(ctx, path, nil)
-	if err != nil {
-		return err
+// addHeld lists what waits and what was refused.
+func (d *diagnosis) addHeld(all []replica.Held) {
+	for _, h := range all {
+		if h.Set != (crdt.SetID{}) {
+			d.Parked = append(d.Parked, parkedLine{h.Peer.String(), h.Set.String(), keyNames(h.Records), h.Detail, h.Since.UnixMilli()})
+			continue
+		}
+		k := h.Records[0]
+		d.Quarantined = append(d.Quarantined, refusedLine{
+			h.Peer.String(), k.Collection, k.ID, h.Hash.String(), h.Code, h.Detail, h.Since.UnixMilli(),
+		})
 	}
-	defer store.Close()
-	return store.Read(ctx, func(rd *persist.Reader) error {
-		peers, err := rd.Peers()
-		if err != nil {
-			return err
-		}
-		names := map[int64]string{}
-		for _, p := range peers {
-			names[p.ID] = p.Replica.String()
-		}
-		for p, err := range rd.Parked(persist.AllPeers) {
-			if err != nil {
-				return err
-			}
-			d.Parked = append(d.Parked, parkedLine{names[p.Peer], p.Set.String(), keyNames(p.Waits), p.Reason, p.Time})
-		}
-		for q, err := range rd.Quarantined(persist.AllPeers) {
-			if err != nil {
-				return err
-			}
-			d.Quarantined = append(d.Quarantined, refusedLine{
-				names[q.Peer], q.Key.Collection, q.Key.ID, q.Hash.String(), q.Code, q.Detail, q.Time,
-			})
-		}
-		return nil
-	})
 }
 
 func keyNames(keys []crdt.Key) []string {
