@@ -11,11 +11,12 @@ import (
 // Held is what came from a peer and is not part of any record: a set that waits
 // for a dependency, or a change that was refused.
 type Held struct {
+	Waiting bool // a set that waits, not a refused change
 	Peer    crdt.ReplicaID
 	Records []crdt.Key // of the set; of a refused change, its own
 	Set     crdt.SetID // zero for a refused change
 	Hash    crdt.Hash  // of a refused change; zero if it has none
-	Code    string     // why it was refused; "parked" for a set that waits
+	Code    string     // why it was refused, or "parked"
 	Detail  string
 	Since   time.Time
 }
@@ -35,7 +36,7 @@ func (r *Replica) Held(ctx context.Context) (all []Held, err error) {
 			if err != nil {
 				return err
 			}
-			all = append(all, Held{Peer: names[p.Peer], Records: p.Waits, Set: p.Set, Code: codeParked, Detail: p.Reason, Since: time.UnixMilli(p.Time)})
+			all = append(all, Held{Waiting: true, Peer: names[p.Peer], Records: p.Waits, Set: p.Set, Code: codeParked, Detail: p.Reason, Since: time.UnixMilli(p.Time)})
 		}
 		for q, err := range rd.Quarantined(persist.AllPeers) {
 			if err != nil {

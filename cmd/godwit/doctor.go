@@ -88,7 +88,7 @@ func (c *doctorCmd) Run(e *env) error {
 // addHeld lists what waits and what was refused.
 func (d *diagnosis) addHeld(all []replica.Held) {
 	for _, h := range all {
-		if h.Set != (crdt.SetID{}) {
+		if h.Waiting {
 			d.Parked = append(d.Parked, parkedLine{h.Peer.String(), h.Set.String(), keyNames(h.Records), h.Detail, h.Since.UnixMilli()})
 			continue
 		}
