@@ -19,6 +19,9 @@ type Event struct {
 	Time    int64           // the author's clock, milliseconds since 1970
 	Deleted bool            // there is no record any more
 	Value   json.RawMessage // the stored view when the event was delivered; nil if Deleted
+	// Diff is what this change made different in what the collection's policy
+	// shows. It may be empty: the change lost a conflict, or set what was there.
+	Diff []crdt.Difference
 }
 
 // Origin says how a change came into this file.
@@ -53,6 +56,7 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, yi
 	want := func(row *persist.LogRow) bool { return collection == "" || row.Key.Collection == collection }
 	ear := r.tail.listen(want)
 	defer r.tail.unlisten(ear)
+	follow := newFollower(r)
 	for {
 		rows, err := r.tail.after(ctx, pos)
 		if ctx.Err() != nil {
@@ -67,7 +71,7 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, yi
 			if !want(&rows[i]) {
 				continue
 			}
-			ev, err := r.event(ctx, &rows[i])
+			ev, err := r.event(ctx, follow, &rows[i])
 			if ctx.Err() != nil || !yield(ev, err) || err != nil {
 				return
 			}
@@ -83,7 +87,7 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, yi
 	}
 }
 
-func (r *Replica) event(ctx context.Context, row *persist.LogRow) (Event, error) {
+func (r *Replica) event(ctx context.Context, follow *follower, row *persist.LogRow) (Event, error) {
 	ev := Event{LSN: row.LSN, Key: row.Key, Hash: row.Hash, Time: row.Time, Origin: Origin{Local: row.Source == 0}}
 	c, err := crdt.ParseChange(row.Data)
 	if err != nil {
@@ -98,7 +102,10 @@ func (r *Replica) event(ctx context.Context, row *persist.LogRow) (Event, error)
 			}
 			ev.Origin.Peer = p.Replica
 		}
-		ev.Value, err = r.stored(rd, row.Key)
+		if ev.Value, err = r.stored(rd, row.Key); err != nil {
+			return err
+		}
+		ev.Diff, err = follow.differences(rd, row, c)
 		return err
 	})
 	ev.Deleted = ev.Value == nil

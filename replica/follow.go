@@ -1,0 +1,68 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+)
+
+// followBytes bounds the histories that one watcher keeps, approximately.
+const followBytes = 8 << 20
+
+// follower works out what each change that a watcher is told of made different. It
+// keeps the histories of the records last told of as they were after that change,
+// so that the next one costs what that change touches; a record's first one costs
+// reading its changes. It belongs to one watcher: another one may be elsewhere in
+// the log.
+type follower struct {
+	r     *Replica
+	cache *cache
+}
+
+func newFollower(r *Replica) *follower { return &follower{r: r, cache: newCache(followBytes)} }
+
+// differences returns what the change c of a log row made different in what the
+// collection's policy shows.
+func (f *follower) differences(rd *persist.Reader, row *persist.LogRow, c *crdt.Change) ([]crdt.Difference, error) {
+	v, err := f.r.loadView(rd, row.Key.Collection)
+	if err != nil {
+		return nil, err
+	}
+	e := f.cache.get(row.Key)
+	if e == nil {
+		e = &entry{row: persist.Record{Key: row.Key}}
+		if e.hist, err = historyBefore(rd, row); err != nil {
+			return nil, err
+		}
+		f.cache.put(e)
+	}
+	diffs, err := e.hist.AddDiff(c, v.View)
+	if err != nil {
+		f.cache.remove(row.Key)
+		return nil, err
+	}
+	f.cache.resize(e)
+	return diffs, nil
+}
+
+// historyBefore reads a record's changes before a log row.
+func historyBefore(rd *persist.Reader, row *persist.LogRow) (*crdt.History, error) {
+	h := crdt.NewHistory()
+	for raw, err := range rd.Changes(row.RID) {
+		if err != nil {
+			return nil, fmt.Errorf("read changes of %s: %w", row.Key, err)
+		}
+		c, err := crdt.ParseChange(raw)
+		if err == nil && c.Hash() == row.Hash {
+			return h, nil
+		}
+		if err == nil {
+			_, err = h.Add(c)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("a stored change of %s is damaged, run doctor: %w", row.Key, err)
+		}
+	}
+	return h, nil
+}
