@@ -28,7 +28,7 @@ func (c *Change) encodeIn(head, cols, room []byte) (rest []byte, err error) {
 	if total > MaxChangeSize {
 		return room, invalid(CodeSize, "%d bytes, at most %d are taken", total, MaxChangeSize)
 	}
-	raw := room[:0]
+	var raw []byte
 	if total > len(room) {
 		raw = make([]byte, 0, total)
 	} else {

@@ -90,6 +90,7 @@ func replay(t testing.TB, changes []*crdt.Change) *crdt.History {
 // requireCoreTakes checks that the core holds the same after the same changes,
 // and still does after a save.
 func requireCoreTakes(t testing.TB, h *crdt.History, prefix []*crdt.Change, m *crdt.Change) {
+	recordHistory(t, append(slices.Clone(prefix), m), h)
 	if os.Getenv("GODWIT_MUTANT_FILE") != "" { // what killed the process is in there
 		var raw []byte
 		for _, c := range append(slices.Clone(prefix), m) {
