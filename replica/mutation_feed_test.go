@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -223,7 +224,11 @@ func (f *feeder) settle(g *target) {
 		}
 	}
 	require.NoError(f.t, os.WriteFile(f.dump, raw, 0o600))
-	if differs, err := f.judge(h, raw); err != nil {
+	differs, err := f.judge(h, raw)
+	if err == nil {
+		differs, err = f.reorder(h)
+	}
+	if err != nil {
 		count := &f.tally.Poisoned
 		if differs {
 			count = &f.tally.Differing
@@ -252,6 +257,43 @@ func (f *feeder) judge(h *crdt.History, raw []byte) (differs bool, err error) {
 		return true, fmt.Errorf("after a save: %w", err)
 	}
 	return false, nil
+}
+
+// reorder adds the record's changes in another order that their dependencies
+// allow, here and in the core, as another replica might get them.
+func (f *feeder) reorder(h *crdt.History) (differs bool, err error) {
+	rest := slices.Collect(h.Changes())
+	f.rng.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	again, raw := crdt.NewHistory(), []byte(nil)
+	for len(rest) > 0 {
+		n := len(rest)
+		rest = slices.DeleteFunc(rest, func(c *crdt.Change) bool {
+			_, e := again.Add(c)
+			var park *crdt.ParkError
+			if e != nil && !errors.As(e, &park) && err == nil {
+				err = fmt.Errorf("in another order: change %x: %w", c.Raw(), e)
+			}
+			if e == nil {
+				raw = append(raw, c.Raw()...)
+			}
+			return e == nil
+		})
+		if err == nil && len(rest) == n {
+			err = errors.New("in another order it waits for itself")
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	if a, b := jsonOf(f.t, h), jsonOf(f.t, again); a != b || !h.Heads().Equal(again.Heads()) {
+		return true, fmt.Errorf("in another order the value is %s, not %s", b, a)
+	}
+	require.NoError(f.t, os.WriteFile(f.dump, raw, 0o600))
+	differs, err = f.judge(again, raw)
+	if err != nil {
+		err = fmt.Errorf("in another order: %w", err)
+	}
+	return differs, err
 }
 
 func (f *feeder) equal(h *crdt.History, doc *automerge.Doc) error {
