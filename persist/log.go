@@ -93,7 +93,6 @@ func (r *Reader) changes(rid int64) iter.Seq2[readChange, []byte] {
 		if err == nil && s != nil {
 			var changes []*crdt.Change
 			changes, err = s.Changes()
-			r.fail(err)
 			for _, c := range changes {
 				if !yield(readChange{change: c}, nil) {
 					return
@@ -112,6 +111,9 @@ func (r *Reader) changes(rid int64) iter.Seq2[readChange, []byte] {
 			var data []byte
 			if err == nil {
 				data = row.blob(0)
+			}
+			if err == nil && len(data) == 0 {
+				err = fmt.Errorf("a change of record %d is in no snapshot: %w", rid, errCorrupt)
 			}
 			if !yield(readChange{err: err}, data) {
 				return
@@ -134,7 +136,8 @@ func (r *Reader) lastChange(rid int64) (crdt.LSN, error) {
 
 // Log returns the rows behind after, in order: whole change sets, at least one
 // if there is any, and no further one that would exceed maxRows, or maxBytes of
-// Data. The Data of rows that a snapshot covers is shared: not to be modified.
+// Data. The Data of rows that a snapshot covers is shared, not to be modified, and
+// nil if that is damaged.
 func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) {
 	var rows []LogRow
 	begin, bytes := 0, 0 // of the set being read; of all

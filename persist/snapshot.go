@@ -65,14 +65,14 @@ func parseSnapshot(row row) (*Snapshot, error) {
 	return s, nil
 }
 
-// Snapshot returns the record's snapshot, nil if it has none.
+// Snapshot returns the record's snapshot, nil if it has none. A damaged one is an
+// error that does not fail the closure.
 func (r *Reader) Snapshot(rid int64) (*Snapshot, error) {
 	row, err := r.one(qSnapshot, rid)
 	if err != nil || row == nil {
 		return nil, err
 	}
-	s, err := parseSnapshot(row)
-	return s, r.fail(err)
+	return parseSnapshot(row)
 }
 
 // RawSize says how much a record's changes take that no snapshot holds.
@@ -154,36 +154,39 @@ type expansion struct {
 	bytes int
 }
 
-// dataOf returns the bytes of a change that the record's snapshot holds.
+// dataOf returns the bytes of a change that the record's snapshot holds. Damage
+// is no error here: nil then stands for the change, as altered bytes would, and
+// no other record is kept from anybody.
 func (r *Reader) dataOf(rid int64, hash crdt.Hash) ([]byte, error) {
 	row, err := r.one(qSnapshotAt, rid)
-	if err != nil {
+	if err != nil || row == nil {
 		return nil, err
-	}
-	if row == nil {
-		return nil, r.fail(fmt.Errorf("the change %s has no data, and its record no snapshot: %w", hash, errCorrupt))
 	}
 	k := expandedKey{rid, crdt.LSN(row.int(0))}
 	x := r.expanded.get(k)
 	if x == nil {
-		s, err := r.Snapshot(rid)
-		if err != nil {
+		if x, err = r.expand(rid); err != nil {
 			return nil, err
-		}
-		changes, err := s.Changes()
-		if err != nil {
-			return nil, r.fail(err)
-		}
-		x = &expansion{raw: make(map[crdt.Hash][]byte, len(changes))}
-		for _, c := range changes {
-			x.raw[c.Hash()] = c.Raw()
-			x.bytes += len(c.Raw()) + 96
 		}
 		r.expanded.put(k, x)
 	}
-	data, ok := x.raw[hash]
-	if !ok {
-		return nil, r.fail(fmt.Errorf("the snapshot of record %d lacks the change %s: %w", rid, hash, errCorrupt))
+	return x.raw[hash], nil
+}
+
+// expand reads a snapshot; what is damaged is empty.
+func (r *Reader) expand(rid int64) (*expansion, error) {
+	x := &expansion{raw: make(map[crdt.Hash][]byte)}
+	s, err := r.Snapshot(rid)
+	if r.err != nil {
+		return nil, r.err
 	}
-	return data, nil
+	var changes []*crdt.Change
+	if err == nil && s != nil {
+		changes, _ = s.Changes()
+	}
+	for _, c := range changes {
+		x.raw[c.Hash()] = c.Raw()
+		x.bytes += len(c.Raw()) + 96
+	}
+	return x, nil
 }

@@ -156,6 +156,12 @@ func (s *Store) Commit(ctx context.Context, fn func(*Tx) error) error {
 	return s.writer.do(ctx, &request{fn: fn})
 }
 
+// Vacuum writes the file anew, without the space that is free in it. It needs as
+// much space again meanwhile, and commits wait for it.
+func (s *Store) Vacuum(ctx context.Context) error {
+	return s.writer.do(ctx, &request{vacuum: true})
+}
+
 // Read runs fn on a snapshot: it sees the same state throughout, whatever is
 // committed meanwhile. fn must not keep the Reader, and should not take long:
 // the WAL grows as long as a snapshot is held. A failed read of the file is

@@ -19,6 +19,13 @@ type position struct {
 
 // transact runs one transaction that begins with r.
 func (w *writer) transact(r *request) {
+	if r.vacuum {
+		if r.err = w.c.run("VACUUM"); r.err == nil {
+			w.checkpoint()
+		}
+		r.answer()
+		return
+	}
 	if err := w.begin(r.full); err != nil {
 		r.err = err
 		r.answer()
@@ -35,6 +42,10 @@ func (w *writer) transact(r *request) {
 	}
 	w.commit()
 }
+
+// checkpoint folds the WAL into the file, as far as readers allow. Failing leaves
+// it to a later one.
+func (w *writer) checkpoint() { _ = w.c.run("PRAGMA wal_checkpoint(TRUNCATE)") }
 
 func (w *writer) begin(full bool) error {
 	if full && w.sync != Full {

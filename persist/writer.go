@@ -48,6 +48,7 @@ type writer struct {
 // request is one call of Commit.
 type request struct {
 	fn         func(*Tx) error
+	vacuum     bool // instead of fn: no transaction at all
 	full       bool // to be synced whatever the mode, so alone in its transaction
 	done       chan struct{}
 	err        error
@@ -137,7 +138,7 @@ func (w *writer) next() *request {
 	for len(w.group) < maxGroup {
 		select {
 		case r := <-w.queue:
-			if r.full {
+			if r.full || r.vacuum {
 				w.held = r
 				return nil
 			}

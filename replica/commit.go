@@ -231,12 +231,8 @@ func loadHistory(rd *persist.Reader, rec *persist.Record) (*crdt.History, error)
 		return h, nil
 	}
 	n := 0
-	for raw, err := range rd.Changes(rec.RID) {
-		if err != nil {
-			return nil, fmt.Errorf("read changes of %s: %w", rec.Key, err)
-		}
+	for c, err := range rd.ParsedChanges(rec.RID) {
 		n++
-		c, err := crdt.ParseChange(raw)
 		if err == nil {
 			_, err = h.Add(c)
 		}
