@@ -38,18 +38,8 @@ func (r *Replica) integrate(ctx context.Context, s *session, all []*delivery, th
 				}
 			}
 		}
-		p := s.row()
-		p.Read = through
-		if last := all[len(all)-1]; len(b.rows) > 0 && last.applied != nil {
-			// The cursor does not tell whether the peer keeps these.
-			p.Doubt = b.tx.Head().LSN + crdt.LSN(len(b.rows))
-			b.tx.OnCommit(func() { s.doubt(p.Doubt) })
-		}
-		if err := b.tx.PutPeer(&p); err != nil {
-			return err
-		}
 		b.tx.OnCommit(func() { s.own(b.rows) })
-		return nil
+		return b.advance(s, through, all[len(all)-1].applied != nil)
 	})
 	return exceptions, err
 }
@@ -71,8 +61,28 @@ func (s *session) own(rows []row) {
 	s.mine = append(s.mine, span{from, to})
 }
 
-// doubt keeps what came from the peer so far from being taken for held in a
-// later session.
+// advance writes down how far the peer's log was read. What came from the peer
+// and is not covered by that cursor is in doubt from then on: the rest of a
+// partial delivery's frame is not here yet; and another session may have read on
+// from a cursor that this one overwrites.
+func (b *batch) advance(s *session, through crdt.Cursor, partial bool) error {
+	stored, err := b.tx.PeerByID(s.peerID)
+	if err != nil {
+		return err
+	}
+	p := s.row()
+	p.Read, p.Doubt = through, max(p.Doubt, stored.Doubt)
+	if partial || stored.Read != s.stored {
+		p.Doubt = b.tx.Head().LSN + crdt.LSN(len(b.rows))
+	}
+	before := s.stored
+	s.stored = through
+	b.tx.OnRollback(func() { s.stored = before })
+	b.tx.OnCommit(func() { s.doubt(p.Doubt) })
+	return b.tx.PutPeer(&p)
+}
+
+// doubt keeps what came from the peer so far from being taken for held.
 func (s *session) doubt(upTo crdt.LSN) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -40,6 +40,8 @@ type session struct {
 	head    crdt.LSN        // end of our log at the handshake
 	claimed crdt.Cursor     // how far the peer said that it had read, at the handshake
 
+	stored crdt.Cursor // the peer's Read in the file, as this session last read or wrote it; for the writer goroutine
+
 	in   chan *delivery // from receive to apply
 	wake chan struct{}  // pokes send; one slot
 
@@ -252,7 +254,7 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 				return err
 			}
 		}
-		s.peer = *p
+		s.peer, s.stored = *p, p.Read
 		return b.tx.PutPeer(&s.peer)
 	})
 	s.peerID, s.at = s.peer.ID, s.peer.Read
@@ -317,7 +319,12 @@ func (s *session) finish(cause error) {
 // save writes the peer's row.
 func (s *session) save(ctx context.Context) error {
 	return s.r.commit(ctx, 0, func(b *batch) error {
+		stored, err := b.tx.PeerByID(s.peerID)
+		if err != nil {
+			return err
+		}
 		p := s.row()
+		p.Read, p.Doubt = stored.Read, stored.Doubt // advance alone writes these
 		return b.tx.PutPeer(&p)
 	})
 }

@@ -377,11 +377,43 @@ func TestWhatARestoredPeerLostIsSentBackInALaterSession(t *testing.T) {
 	later := dialRaw(t, net.Link("p", "r"))
 	later.at = after.at
 	later.shake()
+	later.requireSent("lost")
+}
+
+// Two sessions with one peer: the one that is behind writes its cursor last.
+func TestWhatARestoredPeerLostIsSentBackAfterTwoSessionsAtOnce(t *testing.T) {
+	net := network(t)
+	r := open(t, nil)
+	serve(t, net, "r", r)
+	c := authored(t, 1)
+	ahead, behind := dialRaw(t, net.Link("p", "r")), dialRaw(t, net.Link("p", "r"))
+	ahead.shake()
+	behind.shake()
+	require.Empty(t, ahead.push(member("kept", c[0])))
+	require.Empty(t, ahead.push(member("lost", c[0])))
+	require.Empty(t, behind.push(member("kept", c[0])))
+	require.NoError(t, ahead.conn.Close())
+	require.NoError(t, behind.conn.Close())
+
+	restored := dialRaw(t, net.Link("p", "r"))
+	restored.at = behind.at
+	restored.shake()
+	restored.requireSent("lost")
+}
+
+// requireSent waits until the record's change comes, or fails with the test.
+func (p *rawPeer) requireSent(id string) {
 	for {
-		if f, ok := later.recv().(*transport.Changes); ok && len(f.Sets) > 0 {
-			require.Equal(t, "lost", f.Sets[0].Members[0].ID)
-			return
+		f, ok := p.recv().(*transport.Changes)
+		if !ok {
+			continue
 		}
+		for _, set := range f.Sets {
+			if set.Members[0].ID == id {
+				return
+			}
+		}
+		require.False(p.t, f.End, "not sent back: %s", id)
 	}
 }
 
