@@ -167,18 +167,15 @@ type doc struct {
 // editRecord makes 1 to 3 edits of a record, or deletes it.
 func (s *script) editRecord(tx *replica.Tx, k crdt.Key) error {
 	s.wrote = append(s.wrote, k)
-	text, err := tx.Get(k)
-	if errors.Is(err, replica.ErrNotFound) {
+	if _, err := tx.Get(k); errors.Is(err, replica.ErrNotFound) {
 		return s.create(tx, k)
-	}
-	if err != nil {
-		return err
 	}
 	if s.rng.IntN(12) == 0 {
 		return tx.Delete(k)
 	}
 	for range 1 + s.rng.IntN(3) {
-		if text, err = tx.Get(k); err != nil {
+		text, err := tx.Get(k)
+		if err != nil {
 			return err
 		}
 		var d doc
