@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 
 	"github.com/godwitdb/godwit/crdt"
 )
@@ -187,11 +188,11 @@ func (d *draft) actors() (table []crdt.ActorID, index map[crdt.ActorID]uint64) {
 
 // columns encodes the operations.
 func (e *encoder) columns(d *draft, index map[crdt.ActorID]uint64) (cols []column) {
-	cells := map[uint64][]cell{}
+	var cells [256][]cell
 	null := cell{null: true}
 	put := func(spec uint64, c cell) { cells[spec] = append(cells[spec], c) }
 	number := func(spec, n uint64) { put(spec, cell{enc: e.uleb(n)}) }
-	last := map[uint64]int64{}
+	var last [256]int64
 	delta := func(spec uint64, n int64) {
 		put(spec, cell{enc: e.sleb(n - last[spec])})
 		last[spec] = n
@@ -322,13 +323,21 @@ func unseal(chunk []byte) []byte {
 	return chunk[9+size:][:n]
 }
 
-// deflated returns the chunk as type 2, which has the same hash and checksum.
-func deflated(chunk []byte) []byte {
-	var body bytes.Buffer
-	w, err := flate.NewWriter(&body, flate.BestSpeed)
+// deflaters are large and slow to make.
+var deflaters = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestSpeed)
 	if err != nil {
 		panic(err) // the level is a constant
 	}
+	return w
+}}
+
+// deflated returns the chunk as type 2, which has the same hash and checksum.
+func deflated(chunk []byte) []byte {
+	var body bytes.Buffer
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&body)
 	_, _ = w.Write(unseal(chunk))
 	_ = w.Close()
 	b := append(bytes.Clone(chunk[:8]), 2)
