@@ -14,7 +14,7 @@ import (
 )
 
 // ErrPoint is wrapped by the error of Point for what names no point in time.
-var ErrPoint = errors.New("no such point in the record's history")
+var ErrPoint = errors.New("no such point in its history")
 
 // Point returns the heads that a text names: heads in hex with commas between
 // them, a time (RFC 3339, or milliseconds since 1970: see crdt.History.HeadsAt),
@@ -22,7 +22,7 @@ var ErrPoint = errors.New("no such point in the record's history")
 // crdt.ErrUnknownChange for heads that are not held.
 func (r *Replica) Point(ctx context.Context, k crdt.Key, s string) (crdt.Heads, error) {
 	heads, err := r.point(ctx, k, s)
-	return heads, recordError("find a point in the history of", k, err)
+	return heads, recordError("look up", k, err)
 }
 
 func (r *Replica) point(ctx context.Context, k crdt.Key, s string) (crdt.Heads, error) {
@@ -60,7 +60,7 @@ func parseTime(s string) (ms int64, ok bool) {
 		return t.UnixMilli(), true
 	}
 	n, err := strconv.ParseUint(s, 10, 63)
-	return int64(n), err == nil && n < crdt.MaxTime
+	return int64(n), err == nil && n < crdt.MaxTime && len(s) < 20 // a hash may be all digits
 }
 
 func parseHeads(s string) (heads crdt.Heads, ok bool) {
@@ -78,17 +78,37 @@ func parseHeads(s string) (heads crdt.Heads, ok bool) {
 // collection's policy of today. ErrNotFound if there was none then.
 func (r *Replica) GetAt(ctx context.Context, k crdt.Key, heads crdt.Heads) (json.RawMessage, error) {
 	h, v, err := r.historyUnder(ctx, k)
-	if err == nil {
-		h, err = h.At(heads)
-	}
-	if err == nil && !h.Exists() {
-		err = ErrNotFound
-	}
 	if err != nil {
 		return nil, recordError("get", k, err)
 	}
-	b, err := h.AppendJSON(nil, v)
+	b, err := valueAt(h, heads, v)
 	return b, recordError("get", k, err)
+}
+
+// ViewAt returns the record's value as of the given heads as JSON, under the given
+// policy. ErrNotFound if there was none then.
+func (r *Replica) ViewAt(ctx context.Context, k crdt.Key, heads crdt.Heads, p crdt.Policy) (json.RawMessage, error) {
+	v, err := p.View(r.id)
+	if err != nil {
+		return nil, recordError("view", k, err)
+	}
+	h, err := r.History(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	b, err := valueAt(h, heads, v)
+	return b, recordError("view", k, err)
+}
+
+func valueAt(h *crdt.History, heads crdt.Heads, v *crdt.View) ([]byte, error) {
+	h, err := h.At(heads)
+	if err != nil {
+		return nil, err
+	}
+	if !h.Exists() {
+		return nil, fmt.Errorf("%w at that point", ErrNotFound)
+	}
+	return h.AppendJSON(nil, v)
 }
 
 // Diff returns what differs between two points in a record's history, as the

@@ -37,6 +37,14 @@ type cli struct {
 	Ls   lsCmd   `cmd:"" group:"Records" help:"List the records of a collection."`
 	Head headCmd `cmd:"" name:"heads" group:"Records" help:"Print the heads of a record's history."`
 
+	History historyCmd `cmd:"" group:"History" help:"List the changes of a record."`
+	Diff    diffCmd    `cmd:"" group:"History" help:"Print what differs between two points in a record's history."`
+	Blame   blameCmd   `cmd:"" group:"History" help:"Print who last set each value of a record."`
+	Undo    undoCmd    `cmd:"" group:"History" help:"Undo the latest change of this replica."`
+	Redo    redoCmd    `cmd:"" group:"History" help:"Take the latest undo back."`
+	Revert  revertCmd  `cmd:"" group:"History" help:"Undo one change, whoever made it."`
+	Tag     tagCmd     `cmd:"" group:"History" help:"Name a point in a record's history, or list the names."`
+
 	Import importCmd `cmd:"" group:"Files" help:"Read records from a JSON array or from NDJSON."`
 	Export exportCmd `cmd:"" group:"Files" help:"Write a record or a collection to standard output."`
 

@@ -18,6 +18,7 @@ type putCmd struct {
 	Record  recordArg `arg:"" name:"collection/id" help:"The record; it is created if there is none."`
 	Value   string    `arg:"" name:"json" help:"A JSON object, or - to read it from standard input."`
 	Replace bool      `help:"Remove the fields that the object lacks."`
+	Message string    `short:"m" placeholder:"TEXT" help:"Why; history and blame show it."`
 }
 
 // Help is shown by --help.
@@ -47,6 +48,7 @@ func (c *putCmd) Run(e *env) error {
 	}
 	return e.replica(mayCreate, func(r *replica.Replica) error {
 		return r.Update(e.ctx, func(tx *replica.Tx) error {
+			tx.SetMessage(c.Message)
 			return putRecord(tx, c.Record.Key, value, c.Replace)
 		})
 	})
@@ -87,6 +89,7 @@ func putRecord(tx *replica.Tx, k crdt.Key, value map[string]any, replace bool) e
 
 type getCmd struct {
 	Record recordArg   `arg:"" name:"collection/id" help:"The record."`
+	At     string      `placeholder:"POINT" xor:"how" help:"Show the record as of a tag, a time or heads."`
 	View   resolverArg `placeholder:"NAME" help:"Show conflicts as this resolver does, instead of the collection's policy: automerge, lww, fww, local or remote."`
 }
 
@@ -95,12 +98,18 @@ func (getCmd) Help() string {
 	return `One line of JSON with sorted keys. Exits with 1 when there is no such record.
 
     godwit get notes/1
-    godwit get notes/1 --view remote`
+    godwit get notes/1 --view remote
+    godwit get notes/1 --at 2026-01-02T15:04:05Z
+
+` + pointHelp
 }
 
 // Run prints the record.
 func (c *getCmd) Run(e *env) error {
 	return e.replica(mustExist, func(r *replica.Replica) error {
+		if c.At != "" {
+			return printRecordAt(e, r, c.Record.Key, c.At, c.View)
+		}
 		return printRecord(e, r, c.Record.Key, c.View)
 	})
 }
@@ -113,6 +122,24 @@ func printRecord(e *env, r *replica.Replica, k crdt.Key, view resolverArg) error
 		}
 	}
 	value, err := get(e.ctx, k)
+	if err != nil {
+		return err
+	}
+	return e.printLine(value)
+}
+
+func printRecordAt(e *env, r *replica.Replica, k crdt.Key, at string, view resolverArg) error {
+	heads, err := r.Point(e.ctx, k, at)
+	if err != nil {
+		return err
+	}
+	get := r.GetAt
+	if view != "" {
+		get = func(ctx context.Context, k crdt.Key, heads crdt.Heads) (json.RawMessage, error) {
+			return r.ViewAt(ctx, k, heads, crdt.Policy{Default: string(view)})
+		}
+	}
+	value, err := get(e.ctx, k, heads)
 	if err != nil {
 		return err
 	}

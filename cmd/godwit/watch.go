@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"iter"
 
+	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/replica"
 )
 
@@ -15,7 +16,8 @@ type watchCmd struct {
 func (watchCmd) Help() string {
 	return `Each change that is committed from now on, by this or another process, local or received, once and in order, until
 interrupted. One line of JSON: lsn is the position in the log, value the record as it is now (null when deleted), origin
-"local" or the replica that sent it, time the author's in milliseconds since 1970.
+"local" or the replica that sent it, time the author's in milliseconds since 1970, diff what this change made different,
+as godwit diff prints it.
 
     godwit watch notes`
 }
@@ -39,6 +41,8 @@ type eventLine struct {
 	Origin     string          `json:"origin"`
 	Hash       string          `json:"hash"`
 	Time       int64           `json:"time"`
+	// Diff says what this change made different in Value.
+	Diff []crdt.Difference `json:"diff"`
 }
 
 // printEvents prints the events that are wanted, each at once.
@@ -56,7 +60,7 @@ func printEvents(e *env, events iter.Seq2[replica.Event, error], want func(*repl
 		}
 		err := e.printJSON(eventLine{
 			LSN: int64(ev.LSN), Collection: ev.Key.Collection, ID: ev.Key.ID, Deleted: ev.Deleted, Value: ev.Value,
-			Origin: origin, Hash: ev.Hash.String(), Time: ev.Time,
+			Origin: origin, Hash: ev.Hash.String(), Time: ev.Time, Diff: append([]crdt.Difference{}, ev.Diff...),
 		})
 		if err == nil {
 			err = e.stdout.Flush()
