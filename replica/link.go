@@ -26,7 +26,7 @@ func (r *Replica) Accept(ctx context.Context, conn transport.Conn) error {
 func (r *Replica) Sync(ctx context.Context, link transport.Link) (Counts, error) {
 	conn, err := r.dial(ctx, link)
 	if err != nil {
-		return Counts{}, &Error{Op: "sync", Peer: link.String(), Err: err}
+		return Counts{}, &Error{Op: "sync", Err: err} // it names the peer
 	}
 	s, err := r.run(ctx, conn, link.String(), true)
 	counts := s.counts

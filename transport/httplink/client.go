@@ -107,7 +107,7 @@ func (l *link) Dial(ctx context.Context) (transport.Conn, error) {
 	case ctx.Err() != nil && err != nil:
 		return nil, l.refused(transport.CodeClosed, ctx.Err())
 	case err != nil && resp == nil:
-		return nil, l.refused(transport.CodeClosed, err)
+		return nil, l.refused(transport.CodeClosed, cause(err))
 	case err != nil && resp.StatusCode != http.StatusSwitchingProtocols:
 		return nil, l.answered(resp)
 	case err != nil:
@@ -117,6 +117,16 @@ func (l *link) Dial(ctx context.Context) (transport.Conn, error) {
 		return nil, l.refused(transport.CodeProtocol, fmt.Errorf("the server does not speak %s", subprotocol))
 	}
 	return newConn(ws, l.codec, l.opts.Heartbeat), nil
+}
+
+// cause returns the error of the network below those of the libraries, which
+// repeat the address.
+func cause(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		return request.Err
+	}
+	return err
 }
 
 func (l *link) header(ctx context.Context) (http.Header, error) {
