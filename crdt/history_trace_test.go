@@ -22,14 +22,10 @@ type traceEdit struct {
 	ins      string
 }
 
-// readTrace reads the editing trace named by GODWIT_TRACE, in the format of
-// github.com/josephg/editing-traces (automerge-paper.json.gz is meant).
+// readTrace reads the automerge-paper editing trace, in the format of
+// github.com/josephg/editing-traces.
 func readTrace(b testing.TB) (edits []traceEdit, end string) {
-	name := os.Getenv("GODWIT_TRACE")
-	if name == "" {
-		b.Skip("GODWIT_TRACE names no editing trace")
-	}
-	f, err := os.Open(name)
+	f, err := os.Open("testdata/automerge-paper.json.gz")
 	require.NoError(b, err)
 	defer f.Close()
 	z, err := gzip.NewReader(f)
