@@ -42,6 +42,8 @@ const (
 	qConflicted
 	qConflictedIn
 	qStale
+	qDuplicates
+	qDangling
 	qInsertRecord
 	qUpdateRecord
 	qUpdateRecordAll
@@ -142,6 +144,16 @@ var queries = [numQueries]struct{ what, sql string }{
 		WHERE collection = ?1 AND policy < ?2
 		UNION ALL SELECT ` + recordColumns + ` FROM records INDEXED BY records_policy
 		WHERE collection = ?1 AND policy > ?2 LIMIT ?3`},
+	qDuplicates: {"find duplicates", `SELECT id, value FROM (SELECT id, value, count(*) OVER (PARTITION BY value) AS n
+		FROM (SELECT id, json -> ?2 AS value FROM records WHERE collection = ?1 AND deleted = 0)
+		WHERE value <> 'null') WHERE n > 1 ORDER BY value, id`},
+	// What a field refers to is a value or a list of them: an element a row.
+	qDangling: {"find dangling references", `SELECT r.id, list -> ('$[' || v.key || ']')
+		FROM (SELECT id, CASE json_type(json, ?2) WHEN 'array' THEN json -> ?2 ELSE json_array(json(json -> ?2)) END AS list
+			FROM records WHERE collection = ?1 AND deleted = 0 AND json -> ?2 <> 'null') r, json_each(r.list) v
+		WHERE v.type <> 'null' AND (v.type <> 'text' OR NOT EXISTS
+			(SELECT 1 FROM records t WHERE t.collection = ?3 AND t.id = v.value AND t.deleted = 0))
+		ORDER BY r.id, v.key`},
 	// A rid that NewRID gave out in this transaction may have been put already.
 	qInsertRecord: {"insert record", "INSERT INTO records (" + recordColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

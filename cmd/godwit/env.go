@@ -66,7 +66,7 @@ func (e *env) findDB(c create) error {
 		return usagef("no replica named: give --db FILE or set GODWIT_DB")
 	}
 	if _, err := os.Stat(e.db); c == mustExist && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("no replica at %s: put, import, policy, sync and connect create one", e.db)
+		return fmt.Errorf("no replica at %s: put, import, policy, constrain, sync and connect create one", e.db)
 	}
 	return nil
 }

@@ -54,6 +54,9 @@ type cli struct {
 	Resolve   resolveCmd   `cmd:"" group:"Conflicts" help:"Settle a conflict by your choice."`
 	Policy    policyCmd    `cmd:"" group:"Conflicts" help:"Show or set how a collection's conflicts are shown."`
 
+	Constrain  constrainCmd  `cmd:"" group:"Conflicts" help:"Show or declare what should hold of a collection's records."`
+	Violations violationsCmd `cmd:"" group:"Conflicts" help:"List where it does not, after merging."`
+
 	Serve   serveCmd   `cmd:"" group:"Exchange" help:"Host spaces for other replicas."`
 	Sync    syncCmd    `cmd:"" group:"Exchange" help:"Exchange changes once, until both sides are equal."`
 	Connect connectCmd `cmd:"" group:"Exchange" help:"Stay connected and print what arrives."`
