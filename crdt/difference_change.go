@@ -5,15 +5,41 @@ import "slices"
 // AddDiff adds a change as Add does, and returns how what the view shows differs
 // from before, as Diff would. It looks only at what the change touches: its cost
 // is that of the change, not of the record, unless the change touches so much of a
-// list or text that going through all of it is cheaper. A change that is held
+// list or text that going through all of it is cheaper, or what the view shows in
+// one place depends on other places: then it is a Diff. A change that is held
 // already makes no difference.
 func (h *History) AddDiff(c *Change, v *View) ([]Difference, error) {
+	if !v.local() {
+		from := h.Heads()
+		if added, err := h.Add(c); !added || err != nil {
+			return nil, err
+		}
+		return h.Diff(from, h.Heads(), v)
+	}
 	t := touch{h: h, view: v, objects: map[*object]*touched{}}
 	t.look(c)
 	if added, err := h.Add(c); !added || err != nil {
 		return nil, err
 	}
 	return t.differences(), nil
+}
+
+// local reports whether what a view shows of a slot depends on the slot's
+// candidates alone. A pattern with an index does not: whatever is inserted before
+// moves it to another element.
+func (v *View) local() bool {
+	if v == nil {
+		return true
+	}
+	for i := range v.patterns {
+		p := &v.patterns[i]
+		for k, s := range p.steps {
+			if s.InList && !p.any[k] {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // touch notes what a change is about to touch, and compares afterwards.
@@ -101,7 +127,8 @@ func (t *touch) element(in *touched, obj *object, id opID) {
 	leaf, i := obj.seq.locate(id)
 	s := &leaf.elems[i].slot
 	if !obj.seq.text {
-		in.elems[id] = t.note(s, in.scope.index(obj.seq.rank(leaf, i)))
+		at, _ := obj.seq.index(id)
+		in.elems[id] = t.note(s, in.scope.index(at))
 		return
 	}
 	in.elems[id] = note{sight{id: s.first}, t.h.charOf(s)}
@@ -126,23 +153,6 @@ func (s *sequence) has(id opID) bool {
 		return s.where[id] != nil
 	}
 	return slices.ContainsFunc(s.root.elems, func(e element) bool { return e.id == id })
-}
-
-// rank returns the index at which a place of the sequence is, or would be.
-func (s *sequence) rank(leaf *seqNode, i int) int {
-	n := 0
-	for k := range i {
-		n += int(leaf.elems[k].width)
-	}
-	for at := leaf; at.parent != nil; at = at.parent {
-		for _, k := range at.parent.kids {
-			if k == at {
-				break
-			}
-			n += k.width
-		}
-	}
-	return n
 }
 
 // place returns where a view shows an object, and the scope there; ok is false
@@ -189,7 +199,8 @@ func (h *History) stepTo(in *object, id opID) (Step, *slot) {
 		elem = h.resolve(h.nodes[id.node].c, o.Elem)
 	}
 	leaf, i := in.seq.locate(elem)
-	return Step{Index: in.seq.rank(leaf, i), InList: true}, &leaf.elems[i].slot
+	at, _ := in.seq.index(elem)
+	return Step{Index: at, InList: true}, &leaf.elems[i].slot
 }
 
 // differences compares what was noted with what is there now. What is shown only
@@ -281,7 +292,8 @@ func (t *touch) inOrder(obj *object, in *touched) func(func(int, *element) bool)
 	return func(yield func(int, *element) bool) {
 		for _, id := range ids {
 			leaf, i := seq.locate(id)
-			if !yield(seq.rank(leaf, i), &leaf.elems[i]) {
+			at, _ := seq.index(id)
+			if !yield(at, &leaf.elems[i]) {
 				return
 			}
 		}

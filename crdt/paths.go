@@ -23,8 +23,8 @@ func (h *History) Paths(c *Change) []Path {
 		case o.InMap:
 			p = append(p, Step{Key: o.Key})
 		case o.Action != Del && !o.Insert && obj.kind == MakeList:
-			leaf, i := obj.seq.locate(h.resolve(c, o.Elem))
-			p = append(p, Step{Index: obj.seq.rank(leaf, i), InList: true})
+			at, _ := obj.seq.index(h.resolve(c, o.Elem))
+			p = append(p, Step{Index: at, InList: true})
 		}
 		if n := len(all); n == 0 || comparePaths(all[n-1], p) != 0 {
 			all = append(all, p)

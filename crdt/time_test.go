@@ -100,6 +100,11 @@ func TestDiffApplies(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := seeded(t, seed)
 			s := randomHistory(t, rng, 40)
+			indexed, err := crdt.Policy{Default: "lww", Fields: []crdt.FieldPolicy{
+				{Field: "*[1]", Resolver: "fww"}, {Field: "a[0].*", Resolver: "remote"}, {Field: "*[*][0]", Resolver: "local"},
+			}}.View(s.id)
+			require.NoError(t, err)
+			s.views = append(s.views, indexed)
 			points := []crdt.Heads{nil}
 			for _, v := range s.views {
 				h := crdt.NewHistory()
