@@ -42,6 +42,7 @@ const (
 	qConflicted
 	qConflictedIn
 	qStale
+	qCountStale
 	qDuplicates
 	qDangling
 	qInsertRecord
@@ -54,6 +55,10 @@ const (
 	qPending
 	qInsertPeer
 	qUpdatePeer
+	qLastView
+	qViews
+	qAddView
+	qTrimViews
 	qPolicies
 	qPolicy
 	qSetPolicy
@@ -132,10 +137,12 @@ var queries = [numQueries]struct{ what, sql string }{
 	qFillRow:      {"fill log row", "UPDATE log SET data = ? WHERE lsn = ?"},
 	qDropSnapshot: {"drop snapshot", "DELETE FROM snapshots WHERE rid = ?"},
 
-	qMaxRID:      {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
-	qRecord:      {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
-	qRecords:     {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
-	qCollections: {"read collections", "SELECT DISTINCT collection FROM records ORDER BY collection"},
+	qMaxRID:  {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
+	qRecord:  {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
+	qRecords: {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
+	qCollections: {"read collections", `WITH RECURSIVE c (name) AS (SELECT min(collection) FROM records
+		UNION ALL SELECT (SELECT min(collection) FROM records WHERE collection > c.name) FROM c WHERE c.name IS NOT NULL)
+		SELECT name FROM c WHERE name IS NOT NULL`}, // one step a collection, DISTINCT would take one a record
 	qConflicted: {"read conflicted records", "SELECT " + recordColumns + ` FROM records INDEXED BY records_conflicts
 		WHERE conflicts > 0 ORDER BY collection, id`},
 	qConflictedIn: {"read conflicted records", "SELECT " + recordColumns + ` FROM records INDEXED BY records_conflicts
@@ -144,6 +151,8 @@ var queries = [numQueries]struct{ what, sql string }{
 		WHERE collection = ?1 AND policy < ?2
 		UNION ALL SELECT ` + recordColumns + ` FROM records INDEXED BY records_policy
 		WHERE collection = ?1 AND policy > ?2 LIMIT ?3`},
+	qCountStale: {"count stale records", `SELECT (SELECT count(*) FROM records WHERE collection = ?1 AND policy < ?2)
+		+ (SELECT count(*) FROM records WHERE collection = ?1 AND policy > ?2)`},
 	qDuplicates: {"find duplicates", `SELECT id, value FROM (SELECT id, value, count(*) OVER (PARTITION BY value) AS n
 		FROM (SELECT id, json -> ?2 AS value FROM records WHERE collection = ?1 AND deleted = 0)
 		WHERE value <> 'null') WHERE n > 1 ORDER BY value, id`},
@@ -177,8 +186,13 @@ var queries = [numQueries]struct{ what, sql string }{
 	qUpdatePeer: {"update peer", `UPDATE peers SET name = ?, read_epoch = ?, read_lsn = ?, read_chain = ?,
 		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?, doubt = ?
 		WHERE id = ?`},
-	qPolicies: {"read policies", "SELECT collection, policy, version FROM policies ORDER BY collection"},
-	qPolicy:   {"read policy", "SELECT policy, version FROM policies WHERE collection = ?"},
+	qLastView: {"read view changes", "SELECT coalesce(max(seq), 0) FROM views"},
+	qViews: {"read view changes", `SELECT v.seq, r.collection, r.id, v.lsn FROM views v JOIN records r ON r.rid = v.rid
+		WHERE v.seq > ? ORDER BY v.seq LIMIT ?`},
+	qAddView:   {"write view change", "INSERT INTO views (rid, lsn) VALUES (?, ?)"},
+	qTrimViews: {"forget view changes", "DELETE FROM views WHERE seq <= ?"},
+	qPolicies:  {"read policies", "SELECT collection, policy, version FROM policies ORDER BY collection"},
+	qPolicy:    {"read policy", "SELECT policy, version FROM policies WHERE collection = ?"},
 	qSetPolicy: {"write policy", `INSERT INTO policies (collection, policy, version) VALUES (?, ?, ?)
 		ON CONFLICT (collection) DO UPDATE SET policy = excluded.policy, version = excluded.version`},
 

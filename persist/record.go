@@ -63,6 +63,15 @@ func (r *Reader) Stale(collection string, version int64, limit int) iter.Seq2[*R
 	return scan(r, parseRecord, qStale, collection, version, sqlLimit(limit))
 }
 
+// CountStale counts what Stale yields.
+func (r *Reader) CountStale(collection string, version int64) (int64, error) {
+	row, err := r.one(qCountStale, collection, version)
+	if err != nil {
+		return 0, err
+	}
+	return row.int(0), nil
+}
+
 func sqlLimit(limit int) int64 {
 	if limit <= 0 {
 		return -1

@@ -49,11 +49,7 @@ func (f *follower) differences(rd *persist.Reader, row *persist.LogRow, c *crdt.
 // historyBefore reads a record's changes before a log row.
 func historyBefore(rd *persist.Reader, row *persist.LogRow) (*crdt.History, error) {
 	h := crdt.NewHistory()
-	for raw, err := range rd.Changes(row.RID) {
-		if err != nil {
-			return nil, fmt.Errorf("read changes of %s: %w", row.Key, err)
-		}
-		c, err := crdt.ParseChange(raw)
+	for c, err := range rd.ParsedChanges(row.RID) {
 		if err == nil && c.Hash() == row.Hash {
 			return h, nil
 		}

@@ -9,9 +9,6 @@ import (
 	"github.com/godwitdb/godwit/persist"
 )
 
-// rebuildBatch is how many records one transaction of a rebuild recomputes.
-const rebuildBatch = 200
-
 // Policy returns the collection's view policy; the zero Policy if none was set.
 func (r *Replica) Policy(ctx context.Context, collection string) (p crdt.Policy, err error) {
 	err = r.store.Read(ctx, func(rd *persist.Reader) error {
@@ -26,8 +23,9 @@ func (r *Replica) Policy(ctx context.Context, collection string) (p crdt.Policy,
 // of the history changes, so any policy can be set back. progress, which may be
 // nil, is told how many records were recomputed so far.
 //
-// If the process dies in between, the remaining records are computed when they
-// are read; setting the same policy again completes the rebuild.
+// If it ends before, by ctx or with the process, the remaining records are computed
+// when they are read, and rebuilt in the background: at once, or after the next
+// Open. Watchers are told of records that show something else then.
 func (r *Replica) SetPolicy(ctx context.Context, collection string, p crdt.Policy, progress func(done int)) error {
 	if _, err := p.View(r.id); err != nil {
 		return fmt.Errorf("set policy of %s: %w", collection, err)
@@ -46,54 +44,11 @@ func (r *Replica) SetPolicy(ctx context.Context, collection string, p crdt.Polic
 	if err != nil {
 		return fmt.Errorf("set policy of %s: %w", collection, err)
 	}
-	return r.rebuild(ctx, collection, progress)
-}
-
-// rebuild recomputes the stored values that follow another policy.
-func (r *Replica) rebuild(ctx context.Context, collection string, progress func(int)) error {
-	for done := 0; ; {
-		n := 0
-		err := r.commit(ctx, 0, func(b *batch) (err error) {
-			n, err = b.rebuild(collection)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("rebuild the view of %s: %w", collection, err)
-		}
-		if n == 0 {
-			return nil
-		}
-		if done += n; progress != nil {
-			progress(done)
-		}
-	}
-}
-
-func (b *batch) rebuild(collection string) (int, error) {
-	v, err := b.w.view(&b.tx.Reader, collection)
+	err = r.rebuild(ctx, collection, progress)
 	if err != nil {
-		return 0, err
+		r.rebuildSoon()
 	}
-	var stale []crdt.Key
-	for rec, err := range b.tx.Stale(collection, v.version, rebuildBatch) {
-		if err != nil {
-			return 0, err
-		}
-		stale = append(stale, rec.Key)
-	}
-	for _, k := range stale {
-		e, err := b.entry(k)
-		if err != nil {
-			return 0, err
-		}
-		if err := fillRow(&e.row, e.hist, v); err != nil {
-			return 0, err
-		}
-		if err := b.tx.PutRecord(&e.row); err != nil {
-			return 0, err
-		}
-	}
-	return len(stale), nil
+	return err
 }
 
 // loadView returns the collection's compiled policy.

@@ -22,6 +22,7 @@ type Replica struct {
 	w     writer // touched inside commit only, on the store's writer goroutine
 	tail  *tailer
 
+	rebuilds rebuilds
 	compiled sync.Map // policies: collection and text -> *crdt.View
 
 	actor   atomic.Pointer[crdt.ActorID] // of this opening; nil before the first write
@@ -44,7 +45,7 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
 	}
-	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}}
+	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, rebuilds: newRebuilds()}
 	r.id, r.epoch = store.Identity()
 	r.hlc = crdt.NewHLC(opts.Now, opts.MaxClockAhead)
 	r.w.init(r)
@@ -57,6 +58,14 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	if err := r.claim(ctx, opts.Space); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("open replica %s: %w", path, err)
+	}
+	names, err := r.stale(ctx)
+	if err != nil {
+		r.Close()
+		return nil, fmt.Errorf("open replica %s: %w", path, err)
+	}
+	if len(names) > 0 {
+		r.rebuildSoon() // an earlier opening ended before it was done
 	}
 	return r, nil
 }

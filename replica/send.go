@@ -31,7 +31,7 @@ type sender struct {
 
 // send is the only loop that writes to the connection: acks first, then the log.
 func (s *session) send(ctx context.Context) error {
-	ear := s.r.tail.listen(func(*persist.LogRow) bool { return true })
+	ear := s.r.tail.listen(func(*persist.LogRow) bool { return true }, false)
 	defer s.r.tail.unlisten(ear)
 	out := &sender{session: s, sent: s.acked, pos: s.acked}
 	resend, settle := time.NewTimer(resendAfter), time.NewTimer(settleAfter)

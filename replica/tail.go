@@ -29,6 +29,7 @@ type tailer struct {
 	rows   []persist.LogRow // whole commits, oldest first, without a gap
 	size   int              // bytes of rows
 	next   crdt.LSN         // the position after the last of rows
+	view   int64            // the last view change
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the running loop has ended; nil if none runs
 }
@@ -37,15 +38,17 @@ type tailer struct {
 type ear struct {
 	wake chan struct{}              // one slot
 	want func(*persist.LogRow) bool // whether a row concerns it
+	view bool                       // whether view changes do
 }
 
 func newTailer(s *persist.Store) *tailer {
 	return &tailer{store: s, ears: map[*ear]struct{}{}}
 }
 
-// listen wakes the ear for every row from now on that it wants.
-func (t *tailer) listen(want func(*persist.LogRow) bool) *ear {
-	e := &ear{wake: make(chan struct{}, 1), want: want}
+// listen wakes the ear for every row from now on that it wants, and if view is set
+// for every view change.
+func (t *tailer) listen(want func(*persist.LogRow) bool, view bool) *ear {
+	e := &ear{wake: make(chan struct{}, 1), want: want, view: view}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ears[e] = struct{}{}
@@ -116,7 +119,11 @@ func (t *tailer) run(ctx context.Context) {
 func (t *tailer) catchUp(ctx context.Context) {
 	for more := true; more; {
 		var rows []persist.LogRow
+		viewed := t.view
 		err := t.store.Read(ctx, func(rd *persist.Reader) (err error) {
+			if viewed, err = rd.LastView(); err != nil {
+				return err
+			}
 			if t.next < 0 { // the first look: begin at the end
 				t.begin(rd.Head().LSN)
 				return nil
@@ -127,10 +134,11 @@ func (t *tailer) catchUp(ctx context.Context) {
 		t.mu.Lock()
 		t.keep(rows)
 		for e := range t.ears {
-			if err != nil || t.concerns(e, rows) && !(bug(bugLostWakeUp) && rows[0].LSN%32 == 0) {
+			if err != nil || e.view && viewed != t.view || t.concerns(e, rows) && !(bug(bugLostWakeUp) && rows[0].LSN%32 == 0) {
 				e.poke()
 			}
 		}
+		t.view = viewed
 		t.mu.Unlock()
 		more = err == nil && len(rows) > 0
 	}

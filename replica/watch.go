@@ -9,8 +9,21 @@ import (
 	"github.com/godwitdb/godwit/persist"
 )
 
+// EventKind says what an Event tells of.
+type EventKind int
+
+const (
+	// EventChange is a change of the record's history.
+	EventChange EventKind = iota
+	// EventView tells that the record shows something else because another policy
+	// holds for it now. Its history is what it was: Hash, Actor, Origin, Time and Diff
+	// are empty.
+	EventView
+)
+
 // Event tells of one change of one record.
 type Event struct {
+	Kind    EventKind
 	LSN     crdt.LSN
 	Key     crdt.Key
 	Hash    crdt.Hash
@@ -33,28 +46,32 @@ type Origin struct {
 // Watch yields the changes of a collection ("" for all) that are committed from
 // now on, by this or another process, local or received, each once and in log
 // order. Now is when Watch is called, not when the loop begins. A slow loop
-// delays nobody else. The sequence ends when ctx does, without an error, or
+// delays nobody else. View events come when the stored value was rebuilt, behind
+// the changes committed before; a loop that is persist.MaxViews of them behind misses
+// the oldest. The sequence ends when ctx does, without an error, or
 // after an error.
 func (r *Replica) Watch(ctx context.Context, collection string) iter.Seq2[Event, error] {
 	var from crdt.Cursor
-	err := r.store.Read(ctx, func(rd *persist.Reader) error {
+	var view int64
+	err := r.store.Read(ctx, func(rd *persist.Reader) (err error) {
 		from = rd.Head()
-		return nil
+		view, err = rd.LastView()
+		return err
 	})
 	return func(yield func(Event, error) bool) {
 		if err != nil {
 			yield(Event{}, translate(err))
 			return
 		}
-		r.watch(ctx, collection, from.LSN, yield)
+		r.watch(ctx, collection, from.LSN, view, yield)
 	}
 }
 
-func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, yield func(Event, error) bool) {
+func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, view int64, yield func(Event, error) bool) {
 	ctx, stop := r.scoped(ctx)
 	defer stop()
 	want := func(row *persist.LogRow) bool { return collection == "" || row.Key.Collection == collection }
-	ear := r.tail.listen(want)
+	ear := r.tail.listen(want, true)
 	defer r.tail.unlisten(ear)
 	follow := newFollower(r)
 	for {
@@ -79,6 +96,24 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, yi
 		if len(rows) > 0 {
 			continue
 		}
+		events, last, err := r.viewEvents(ctx, collection, view)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		moved := last != view
+		view = last
+		for _, ev := range events {
+			if !yield(ev, nil) {
+				return
+			}
+		}
+		if moved {
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -86,6 +121,33 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, yi
 		}
 	}
 }
+
+// viewEvents returns the events of view changes behind one, and the last of these.
+func (r *Replica) viewEvents(ctx context.Context, collection string, after int64) (events []Event, last int64, err error) {
+	last = after
+	err = r.store.Read(ctx, func(rd *persist.Reader) error {
+		for v, err := range rd.Views(after, viewPage) {
+			if err != nil {
+				return err
+			}
+			last = v.Seq
+			if collection != "" && v.Key.Collection != collection {
+				continue
+			}
+			ev := Event{Kind: EventView, LSN: v.LSN, Key: v.Key}
+			if ev.Value, err = r.stored(rd, v.Key); err != nil {
+				return err
+			}
+			ev.Deleted = ev.Value == nil
+			events = append(events, ev)
+		}
+		return nil
+	})
+	return events, last, translate(err)
+}
+
+// viewPage bounds how many view changes are read at once.
+const viewPage = 256
 
 func (r *Replica) event(ctx context.Context, follow *follower, row *persist.LogRow) (Event, error) {
 	ev := Event{LSN: row.LSN, Key: row.Key, Hash: row.Hash, Time: row.Time, Origin: Origin{Local: row.Source == 0}}
