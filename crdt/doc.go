@@ -118,6 +118,36 @@
 //     greatest. Patterns hold for what is below them too; the longest match counts.
 //   - Characters of a text are in no policy: positions must mean the same in all views.
 //
+// # Time
+//
+// At is the record as of heads, HeadsAt the heads as of a time; Diff, Blame, Paths
+// say what changed, by whom and where; Edit.Revert, Undo and Redo take it back.
+//
+//   - A past state is the history of a subset of changes, made by adding them again.
+//     Nothing is kept for it, and whatever a History answers it answers of the past.
+//   - Differences go by identity: two states of an object are lined up by the
+//     operations that made its elements, in one pass, so a text of repeated
+//     characters is no riddle. An object in place of another is one difference.
+//   - Each difference's path holds in what those before it have left; containers come
+//     before what is in them, so all paths and positions are those of the later value
+//     and Patch needs nothing else.
+//   - AddDiff looks at the slots that a change is about to touch, adds it and looks
+//     again: 2-3 us for a field, 9-13 us for an edit in a text of 100,000 characters. In
+//     a view that shows a slot by more than its candidates it is a Diff.
+//   - Revert lines up three states: after the change, before it, and now, in what the
+//     view shows, and restores where now looks as after. It goes by values where
+//     identity is lost: what was deleted and brought back is a new object, and the
+//     undo of an edit in the old one is found in the new by what it looks like. Going
+//     by operations alone, an undo of a deletion would end all undoing before it.
+//   - A deleted element is revived by writing to it, not inserted anew. The core and
+//     JavaScript 3.5 take this, it keeps its place and its cursors, and two who undo
+//     the same deletion get the character once.
+//   - The message of an undo is "undo" and the hash, of a redo likewise; what can be
+//     undone is derived from these. A replica's changes are one stack, whatever their
+//     incarnation. An undo with nothing left to restore is a change without operations,
+//     or the next one would try the same again.
+//   - Blame scans the changes for increments only if it meets a counter.
+//
 // Measured on 2 cores that were shared (Go 1.26; run the benchmarks for today's
 // figures, the core is automerge-go in the same run): parse and add a change of one
 // field 1.7-2.0 us in 5 allocations, 4.5-5.2 times faster than the core, most of it

@@ -57,6 +57,18 @@
 // quarantine with the reason and its set is not applied. Both are told to the
 // sender in the ack, and neither stops the session.
 //
+// # Time
+//
+// A point in a record's history is a set of heads; Point reads one from what a
+// person writes: heads, a time, or a tag. Tags live in the reserved collection
+// _godwit, a record for each tagged record and a field for each tag, so that they
+// replicate like anything else and merge. No tag may read as a time or as heads.
+//
+// Watch events carry what their change made different. The watcher works it out
+// (follow.go), from the log, on histories of its own: the writer does nothing for
+// it, nobody pays while nobody watches, and it is the same for changes of other
+// processes. A record's first event costs reading its changes.
+//
 // # A record without fields
 //
 // Automerge documents cannot be deleted. Deleting a record deletes all its
