@@ -47,6 +47,9 @@ func (w *watcher) take(r *replica.Replica, ev replica.Event) {
 			w.n.complain("after change %d: %v", ev.LSN, err)
 		}
 	}
+	if ev.Kind == replica.EventView {
+		return // tells of a policy, not of a change
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if ev.LSN != w.last+1 {
