@@ -118,8 +118,8 @@ func (h *History) sequenceAt(p Path, v *View) (*sequence, error) {
 		return nil, fmt.Errorf("%w: %s", ErrPlace, strings.TrimPrefix(err.Error(), ErrEdit.Error()+" "))
 	}
 	if len(p) > 0 {
-		if id, ok := e.shown(&t); ok {
-			if obj := h.objects[id]; obj != nil && obj.seq != nil {
+		if o := e.shown(&t); o.shown {
+			if obj := h.objects[o.id]; obj != nil && obj.seq != nil {
 				return obj.seq, nil
 			}
 		}

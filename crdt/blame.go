@@ -3,7 +3,9 @@ package crdt
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // ErrNoValue is wrapped by the error of a path at which a view shows nothing.
@@ -27,48 +29,58 @@ type Blame struct {
 }
 
 // Blame returns who last set each single value at p and below it, by path: of the
-// value that the view shows, not of its rivals. The error is ErrNoValue if
+// value that the view shows, not of its rivals. Of a value that it made of several
+// candidates that is the greatest. The error is ErrNoValue if
 // nothing is shown at p.
 func (h *History) Blame(p Path, v *View) ([]Blame, error) {
+	h = h.under(v)
 	b := blamer{h: h, path: slices.Clone(p)}
-	obj, sc, seen := h.root, v.top(), sight{}
+	sc := v.fields().top()
+	here := func() { b.object(h.root, sc) }
+	obj, shown := h.root, outcome{}
 	for i, step := range p {
+		if shown.made() {
+			return nil, fmt.Errorf("%w at %s: of what several candidates make at %s, only the whole has an author", ErrNoValue, p[:i+1], p[:i])
+		}
 		if obj == nil {
 			return nil, fmt.Errorf("%w at %s: %s is a single value", ErrNoValue, p[:i+1], p[:i])
 		}
-		s, in, err := obj.step(step, sc)
-		if err == nil && (s == nil || s.empty()) {
-			err = ErrNoValue
+		at, in, err := h.step(obj, step, sc)
+		if err == nil {
+			if shown = h.show(at, in); !shown.shown {
+				err = ErrNoValue
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w at %s", err, p[:i+1])
 		}
-		seen, sc = h.see(s, in), in
-		obj = seen.obj
+		sc, obj = in, h.objects[shown.id]
+		here = func() { b.outcome(at, shown, sc) }
 	}
-	if obj != nil {
-		b.object(obj, sc)
-	} else {
-		b.scalar(seen, sc)
-	}
+	here()
 	if len(b.out) == 0 {
 		return nil, fmt.Errorf("%w: the record has no fields", ErrNoValue)
 	}
 	return b.out, nil
 }
 
-// step returns the slot that a step leads to, nil if there is none.
-func (o *object) step(s Step, sc scope) (*slot, scope, error) {
+// step returns the place that a step leads to.
+func (h *History) step(o *object, s Step, sc scope) (place, scope, error) {
 	switch {
 	case !s.InList && o.kind == MakeMap:
-		return o.fields.get(s.Key), sc.key(s.Key), nil
-	case s.InList && o.kind == MakeList && s.Index >= 0 && s.Index < o.seq.len():
-		leaf, i, _ := o.seq.at(s.Index)
-		return &leaf.elems[i].slot, sc.index(s.Index), nil
+		if slot := o.fields.get(s.Key); slot != nil {
+			return place{obj: o, key: s.Key, slot: slot}, sc.key(s.Key), nil
+		}
+	case s.InList && o.kind == MakeList:
+		e := Edit{h: h} // finds, and never writes
+		if id, _ := e.elementAt(o, sc, s.Index); id.ctr != 0 {
+			leaf, i := o.seq.locate(id)
+			return place{obj: o, elem: id, slot: &leaf.elems[i].slot}, sc.index(s.Index), nil
+		}
 	case s.InList && o.kind == MakeText:
-		return nil, sc, fmt.Errorf("%w of its own in a text", ErrNoValue)
+		return place{}, sc, fmt.Errorf("%w of its own in a text", ErrNoValue)
 	}
-	return nil, sc, ErrNoValue
+	return place{}, sc, ErrNoValue
 }
 
 // blamer walks what a view shows.
@@ -89,25 +101,60 @@ func (b *blamer) add(op opID, value any) *Blame {
 	return &b.out[len(b.out)-1]
 }
 
-func (b *blamer) slot(step Step, s *slot, sc scope) {
-	b.path = append(b.path, step)
-	if seen := b.h.see(s, sc); seen.obj != nil {
-		b.object(seen.obj, sc)
-	} else {
-		b.scalar(seen, sc)
+// slot blames what is shown at a place, and reports whether anything is.
+func (b *blamer) slot(step Step, at place, sc scope) bool {
+	o := b.h.show(at, sc)
+	if !o.shown {
+		return false
 	}
+	b.path = append(b.path, step)
+	b.outcome(at, o, sc)
 	b.path = b.path[:len(b.path)-1]
+	return true
 }
 
-func (b *blamer) scalar(seen sight, sc scope) {
-	if seen.none() {
-		return
+func (b *blamer) outcome(at place, o outcome, sc scope) {
+	obj := b.h.objects[o.id]
+	switch {
+	case o.made():
+		b.made(at.slot.first, o.value)
+	case obj != nil:
+		b.object(obj, sc)
+	default:
+		op := o.id
+		if b.h.isCounter(op) {
+			op = b.latest(op)
+		}
+		b.add(op, b.h.outcomeValue(o, sc))
 	}
-	op := seen.id
-	if b.h.isCounter(op) {
-		op = b.latest(op)
+}
+
+// made blames the greatest of several candidates for all that a view made of them.
+func (b *blamer) made(op opID, value any) {
+	before := len(b.out)
+	within := func(s Step, v any) {
+		b.path = append(b.path, s)
+		b.made(op, v)
+		b.path = b.path[:len(b.path)-1]
 	}
-	b.add(op, b.h.valueOf(seen, sc))
+	switch v := value.(type) {
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			within(Step{Key: k}, v[k])
+		}
+	case []any:
+		for i := range v {
+			within(Step{Index: i, InList: true}, v[i])
+		}
+	case Text:
+		if v != "" {
+			span := b.add(op, v)
+			span.InText, span.Len = true, utf8.RuneCountInString(string(v))
+		}
+	}
+	if len(b.out) == before {
+		b.add(op, value)
+	}
 }
 
 func (b *blamer) object(obj *object, sc scope) {
@@ -116,7 +163,7 @@ func (b *blamer) object(obj *object, sc scope) {
 	case MakeMap:
 		for f := range obj.fields.all {
 			if !f.slot.empty() {
-				b.slot(Step{Key: f.key}, &f.slot, sc.key(f.key))
+				b.slot(Step{Key: f.key}, place{obj: obj, key: f.key, slot: &f.slot}, sc.key(f.key))
 			}
 		}
 	case MakeText:
@@ -124,8 +171,8 @@ func (b *blamer) object(obj *object, sc scope) {
 	case MakeList:
 		i := 0
 		for e := range obj.seq.all {
-			if !e.slot.empty() {
-				b.slot(Step{Index: i, InList: true}, &e.slot, sc.index(i))
+			at := place{obj: obj, elem: e.id, slot: &e.slot}
+			if !e.slot.empty() && b.slot(Step{Index: i, InList: true}, at, sc.index(i)) {
 				i++
 			}
 		}

@@ -6,34 +6,40 @@ import (
 )
 
 // Conflict is a field or list element to which several changes wrote without
-// knowing of each other.
+// knowing of each other, or that one deleted while another wrote to it.
 type Conflict struct {
-	Path       Path
+	Path       Path        // empty: the record itself, under a policy of whole records
 	Candidates []Candidate // the greatest operation ID first
 }
 
 // Candidate is one of the values of a conflict. They differ in at least one
 // pair.
 type Candidate struct {
-	Value   any       // as History.Value gives it
-	Op      OpID      // what Edit.Resolve takes
+	Value   any       // as History.Value gives it; nil of a deletion
+	Deleted bool      // it is a deletion
+	Op      OpID      // what Edit.Resolve takes; of a record's candidate the last operation of its head
 	Replica ReplicaID // of Actor; zero for a foreign actor
 	Actor   ActorID
 	Time    int64 // of the change, in milliseconds since 1970
 	Hash    Hash  // of the change
 	Message string
-	Winner  bool // whether the view shows it
+	Winner  bool // whether the view shows it; none is, where the view combines them
 }
 
 // Conflicts returns the conflicts in what the view shows, by path. A conflict
-// within a candidate that is not shown has no path and is not among them; nor
-// are the characters of texts. Candidates that print alike are no conflict.
+// within a candidate that is not shown, or within combined ones, has no path and
+// is not among them; nor are the characters of texts. Candidates that print alike
+// are no conflict.
 func (h *History) Conflicts(v *View) []Conflict {
 	var found []Conflict
-	f := conflictFinder{h: h, out: jsonWriter{h: h}, report: func(p Path, s *slot, sc scope) {
-		found = append(found, h.conflict(p, s, sc))
+	if c, ok := h.recordConflict(v); ok {
+		found = append(found, c)
+	}
+	h = h.under(v)
+	f := conflictFinder{h: h, out: jsonWriter{h: h}, report: func(p Path, cs []candidate, o outcome, sc scope) {
+		found = append(found, h.conflict(p, cs, o, sc))
 	}}
-	f.find(v)
+	f.find(v.fields())
 	return found
 }
 
@@ -41,7 +47,15 @@ func (h *History) Conflicts(v *View) []Conflict {
 // field has two candidates.
 func (h *History) ConflictCount(v *View) int {
 	n := 0
-	f := conflictFinder{h: h, out: jsonWriter{h: h}, report: func(Path, *slot, scope) { n++ }}
+	if _, ok := h.recordConflict(v); ok {
+		n = 1
+	}
+	return n + h.under(v).countConflicts(v.fields())
+}
+
+func (h *History) countConflicts(v *View) int {
+	n := 0
+	f := conflictFinder{h: h, out: jsonWriter{h: h}, report: func(Path, []candidate, outcome, scope) { n++ }}
 	f.find(v)
 	return n
 }
@@ -52,11 +66,12 @@ type conflictFinder struct {
 	path   Path
 	out    jsonWriter
 	a, b   []byte // scratch
-	report func(Path, *slot, scope)
+	cs     []candidate
+	report func(Path, []candidate, outcome, scope)
 }
 
 func (f *conflictFinder) find(v *View) {
-	if f.h.multi > 0 {
+	if f.h.multi > 0 || f.h.anyDeletions() {
 		f.object(f.h.root, v.top())
 	}
 }
@@ -66,65 +81,88 @@ func (f *conflictFinder) object(obj *object, sc scope) {
 	case MakeMap:
 		for e := range obj.fields.all {
 			if !e.slot.empty() {
-				f.slot(Step{Key: e.key}, &e.slot, sc.key(e.key))
+				f.slot(Step{Key: e.key}, place{obj: obj, key: e.key, slot: &e.slot}, sc.key(e.key))
 			}
 		}
 	case MakeList:
 		i := 0
 		for e := range obj.seq.all {
-			if !e.slot.empty() {
-				f.slot(Step{Index: i, InList: true}, &e.slot, sc.index(i))
+			if !e.slot.empty() && f.slot(Step{Index: i, InList: true}, place{obj: obj, elem: e.id, slot: &e.slot}, sc.index(i)) {
 				i++
 			}
 		}
 	}
 }
 
-func (f *conflictFinder) slot(step Step, s *slot, sc scope) {
-	shown := f.h.pick(s, sc)
-	obj := f.h.objects[shown]
-	if s.rivals == nil && obj == nil {
-		return
+// slot reports a conflict at a place, goes on in what is shown there, and
+// reports whether anything is.
+func (f *conflictFinder) slot(step Step, at place, sc scope) bool {
+	deletions := f.h.deletionsAt(at)
+	if at.slot.rivals == nil && deletions == nil {
+		if obj := f.h.objects[at.slot.first]; obj != nil {
+			f.path = append(f.path, step)
+			f.object(obj, sc)
+			f.path = f.path[:len(f.path)-1]
+		}
+		return true
 	}
+	f.cs = f.h.merged(f.cs[:0], at.slot, deletions)
+	o := f.h.choose(f.cs, sc)
 	f.path = append(f.path, step)
-	if f.differ(s, sc) {
-		f.report(f.path, s, sc)
+	if f.differ(f.cs, sc) {
+		f.report(f.path, f.cs, o, sc)
 	}
-	if obj != nil {
+	if obj := f.h.objects[o.id]; obj != nil && o.shown {
 		f.object(obj, sc)
 	}
 	f.path = f.path[:len(f.path)-1]
+	return o.shown
 }
 
 // differ reports whether any two candidates print differently.
-func (f *conflictFinder) differ(s *slot, sc scope) bool {
-	if s.rivals == nil {
-		return false
-	}
-	f.a = f.out.candidate(f.a[:0], s.first, sc)
-	for id := range s.all {
-		f.b = f.out.candidate(f.b[:0], id, sc)
-		if !bytes.Equal(f.a, f.b) {
+func (f *conflictFinder) differ(cs []candidate, sc scope) bool {
+	for i, c := range cs {
+		if c.deleted != cs[0].deleted {
+			return true
+		}
+		if c.deleted {
+			continue
+		}
+		f.b = f.out.candidate(f.b[:0], c.id, sc)
+		if i == 0 {
+			f.a, f.b = f.b, f.a
+		} else if !bytes.Equal(f.a, f.b) {
 			return true
 		}
 	}
 	return false
 }
 
-func (h *History) conflict(p Path, s *slot, sc scope) Conflict {
-	ids := s.sorted(h, nil)
-	c := Conflict{Path: slices.Clone(p), Candidates: make([]Candidate, len(ids))}
-	shown := h.pick(s, sc)
-	for i, id := range ids {
-		change := h.nodes[id.node].c
-		actor := change.Actor()
-		replica, _ := actor.Replica()
-		c.Candidates[i] = Candidate{
-			Value: h.candidateValue(id, sc), Op: h.publicID(id),
-			Replica: replica, Actor: actor,
-			Time: change.Time(), Hash: change.hash, Message: change.message,
-			Winner: id == shown,
-		}
+func (h *History) conflict(p Path, cs []candidate, o outcome, sc scope) Conflict {
+	c := Conflict{Path: slices.Clone(p), Candidates: make([]Candidate, len(cs))}
+	for i := range cs {
+		c.Candidates[i] = h.publicCandidate(cs[i], sc)
+	}
+	// Of several deletions it does not matter which one is shown.
+	won := slices.IndexFunc(cs, func(c candidate) bool { return o.shown && c.id == o.id || !o.shown && c.deleted })
+	if won >= 0 {
+		c.Candidates[won].Winner = true
 	}
 	return c
+}
+
+func (h *History) publicCandidate(c candidate, sc scope) Candidate {
+	p := Candidate{Deleted: c.deleted, Op: h.publicID(c.id)}
+	if !c.deleted {
+		p.Value = h.candidateValue(c.id, sc)
+	}
+	p.author(h.nodes[c.id.node].c)
+	return p
+}
+
+// author fills in what the change says.
+func (p *Candidate) author(c *Change) {
+	p.Actor = c.Actor()
+	p.Replica, _ = p.Actor.Replica()
+	p.Time, p.Hash, p.Message = c.Time(), c.hash, c.message
 }

@@ -75,7 +75,8 @@ func rawJSON(v any) (*json.RawMessage, error) {
 
 // Diff returns how what a view shows as of one set of heads differs from what it
 // shows as of another. Objects, list elements and characters are told apart by
-// the operations that made them, not by what they look like. Heads that are not
+// the operations that made them, not by what they look like, except under views
+// that show more than candidates, or deletions, in a history with branches. Heads that are not
 // held are ErrUnknownChange.
 func (h *History) Diff(from, to Heads, v *View) ([]Difference, error) {
 	a, err := h.At(from)
@@ -85,6 +86,9 @@ func (h *History) Diff(from, to Heads, v *View) ([]Difference, error) {
 	b, err := h.At(to)
 	if err != nil {
 		return nil, err
+	}
+	if v.opaque(a) || v.opaque(b) {
+		return differenceOfValues(a.Value(v), b.Value(v)), nil
 	}
 	d := differ{pair: pairOf(a, b)}
 	d.object(a.root, b.root, v.top(), v.top())

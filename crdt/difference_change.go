@@ -16,6 +16,13 @@ func (h *History) AddDiff(c *Change, v *View) ([]Difference, error) {
 		}
 		return h.Diff(from, h.Heads(), v)
 	}
+	if v.opaque(h) || v != nil && v.hides && !h.onHeads(c) {
+		before := h.Value(v)
+		if added, err := h.Add(c); !added || err != nil {
+			return nil, err
+		}
+		return differenceOfValues(before, h.Value(v)), nil
+	}
 	t := touch{h: h, view: v, objects: map[*object]*touched{}}
 	t.look(c)
 	if added, err := h.Add(c); !added || err != nil {

@@ -23,6 +23,7 @@ type Edit struct {
 	others []uint32 // local indexes of the actors that c.actors[1:] name
 	preds  []Ref    // the operations' predecessors, one after the other
 	ids    []opID   // scratch
+	exact  bool     // integers of the same worth but another type differ
 
 	message string // of an undo: what Commit writes instead of its argument
 }
@@ -189,13 +190,12 @@ func (e *Edit) slot(t *target) *slot {
 	return &leaf.elems[i].slot
 }
 
-// shown returns the candidate that the view shows; ok is false for an empty slot.
-func (e *Edit) shown(t *target) (id opID, ok bool) {
-	s := e.slot(t)
-	if s == nil || s.empty() {
-		return opID{}, false
+// shown returns what the view shows of a target.
+func (e *Edit) shown(t *target) outcome {
+	if s := e.slot(t); s != nil {
+		return e.h.show(place{obj: t.obj, key: t.key, elem: t.elem, slot: s}, t.scope)
 	}
-	return e.h.pick(s, t.scope), true
+	return outcome{}
 }
 
 // candidates returns all of a target's visible operations, in scratch space.
@@ -217,14 +217,32 @@ func (e *Edit) write(t *target, o Op, preds []opID) (opID, error) {
 	return e.emit(t.obj, o, t.elem, preds)
 }
 
-// settle deletes all candidates but one.
+// settle deletes all candidates but one. A rival deletion is settled by deleting
+// once more what it deleted: the change that does so has seen it, and keeps what
+// there is. So an object that is kept stays the same one.
 func (e *Edit) settle(t *target, keep opID) error {
 	losers := slices.DeleteFunc(e.candidates(t), func(id opID) bool { return id == keep })
+	if len(losers) == 0 {
+		losers = e.deleted(t)
+	}
 	if len(losers) == 0 {
 		return nil
 	}
 	_, err := e.write(t, Op{Action: Del}, losers)
 	return err
+}
+
+// deleted returns what a target's concurrent deletions have deleted.
+func (e *Edit) deleted(t *target) (ids []opID) {
+	for _, d := range e.h.deletionsAt(place{obj: t.obj, key: t.key, elem: t.elem, slot: e.slot(t)}) {
+		for _, r := range e.h.op(d).Pred {
+			id := e.h.resolveRef(d.node, r)
+			if e.h.op(id).Action != Increment && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
 }
 
 // find follows a path through what the view shows. The last step is not looked
@@ -239,15 +257,9 @@ func (e *Edit) find(p Path, create bool) (target, error) {
 		if i == len(p)-1 {
 			break
 		}
-		id, ok := e.shown(&t)
-		if !ok {
-			if !create {
-				return t, editError(p[:i+1], "there is no such field")
-			}
-			var err error
-			if id, err = e.write(&t, Op{Action: MakeMap}, nil); err != nil {
-				return t, err
-			}
+		id, err := e.enter(&t, p[:i+1], create)
+		if err != nil {
+			return t, err
 		}
 		obj := e.h.objects[id]
 		if obj == nil {
@@ -256,6 +268,22 @@ func (e *Edit) find(p Path, create bool) (target, error) {
 		t.obj = obj
 	}
 	return t, nil
+}
+
+// enter returns the candidate of a target in which an edit goes on.
+func (e *Edit) enter(t *target, at Path, create bool) (opID, error) {
+	o := e.shown(t)
+	switch {
+	case o.made():
+		return e.materialise(t, o)
+	case o.valued: // what is edited in it may make a rival win: they go
+		return o.id, e.settle(t, o.id)
+	case o.shown:
+		return o.id, nil
+	case !create:
+		return opID{}, editError(at, "there is no such field")
+	}
+	return e.write(t, Op{Action: MakeMap}, e.candidates(t))
 }
 
 // enterStep makes a step's slot, in t.obj, the target.
@@ -274,11 +302,11 @@ func (e *Edit) enterStep(t *target, at Path, s Step) error {
 		t.key, t.elem, t.scope = s.Key, opID{}, t.scope.key(s.Key)
 		return nil
 	}
-	if s.Index < 0 || s.Index >= t.obj.seq.len() {
-		return editError(at, "the list has %d elements", t.obj.seq.len())
+	id, n := e.elementAt(t.obj, t.scope, s.Index)
+	if id.ctr == 0 {
+		return editError(at, "the list has %d elements", n)
 	}
-	leaf, i, _ := t.obj.seq.at(s.Index)
-	t.key, t.elem, t.scope = "", leaf.elems[i].id, t.scope.index(s.Index)
+	t.key, t.elem, t.scope = "", id, t.scope.index(s.Index)
 	return nil
 }
 
@@ -289,9 +317,9 @@ func (e *Edit) findObject(p Path, kind Action, what string) (*object, scope, err
 		return nil, scope{}, err
 	}
 	if len(p) > 0 {
-		id, ok := e.shown(&t)
-		if !ok {
-			return nil, scope{}, editError(p, "there is no such field")
+		id, err := e.enter(&t, p, false)
+		if err != nil {
+			return nil, scope{}, err
 		}
 		t.obj = e.h.objects[id]
 	}

@@ -8,6 +8,9 @@ func (e *Edit) Delete(p Path) error {
 	if len(p) == 0 {
 		return e.Clear()
 	}
+	if err := e.adopt(); err != nil {
+		return err
+	}
 	t, err := e.find(p, false)
 	if err != nil {
 		return err
@@ -26,6 +29,7 @@ func (e *Edit) remove(t *target) error {
 
 // Clear deletes all fields of the record, which deletes the record.
 func (e *Edit) Clear() error {
+	e.view = e.view.fields()
 	return e.removeFields(e.h.root, func(string) bool { return true })
 }
 
@@ -45,9 +49,12 @@ func (e *Edit) removeFields(obj *object, selected func(key string) bool) error {
 	return nil
 }
 
-// Increment adds to the counter that the view shows at p. Its rivals, if there
-// are any, stay.
+// Increment adds to the counter that the view shows at p, of a sum to one of its
+// counters. Its rivals, if there are any, stay, unless the view compares values.
 func (e *Edit) Increment(p Path, by int64) error {
+	if err := e.adopt(); err != nil {
+		return err
+	}
 	t, err := e.find(p, false)
 	if err != nil {
 		return err
@@ -55,11 +62,18 @@ func (e *Edit) Increment(p Path, by int64) error {
 	if len(p) == 0 {
 		return editError(p, "it is no counter")
 	}
-	id, ok := e.shown(&t)
-	if !ok || !e.h.isCounter(id) {
+	o := e.shown(&t)
+	if _, sum := o.value.(Counter); sum && o.made() {
+		o.id = e.slot(&t).first
+	} else if o.valued && !o.made() {
+		if err := e.settle(&t, o.id); err != nil {
+			return err
+		}
+	}
+	if o.id.ctr == 0 || !e.h.isCounter(o.id) {
 		return editError(p, "it is no counter")
 	}
-	return e.increase(&t, id, by)
+	return e.increase(&t, o.id, by)
 }
 
 func (e *Edit) increase(t *target, id opID, by int64) error {
@@ -72,18 +86,36 @@ func (e *Edit) increase(t *target, id opID, by int64) error {
 
 // Resolve settles the conflict at p on one of its candidates by deleting the
 // others: the candidate itself, with all that is in it and whatever others edit
-// in it meanwhile, stays. Without a conflict it changes nothing.
+// in it meanwhile, stays. A deletion deletes them all. Without a conflict it
+// changes nothing. The candidates of the record itself, which views of whole
+// records have, are at the empty path.
 func (e *Edit) Resolve(p Path, winner OpID) error {
-	t, err := e.find(p, false)
+	if len(p) == 0 {
+		return e.resolveRecord(winner)
+	}
+	if seen := e.h.under(e.view); seen != e.h {
+		return e.resolveSeen(seen, p, winner)
+	}
+	if err := e.adopt(); err != nil {
+		return err
+	}
+	targets, err := e.targets(p)
 	if err != nil {
 		return err
 	}
-	if len(p) == 0 {
-		return editError(p, "the record itself has no candidates")
-	}
-	for _, id := range e.candidates(&t) {
-		if e.h.publicID(id) == winner {
-			return e.settle(&t, id)
+	for _, t := range targets {
+		s := e.slot(&t)
+		if s == nil {
+			continue
+		}
+		for _, c := range e.h.candidates(place{obj: t.obj, key: t.key, elem: t.elem, slot: s}) {
+			switch {
+			case e.h.publicID(c.id) != winner:
+			case c.deleted:
+				return e.remove(&t)
+			default:
+				return e.settle(&t, c.id)
+			}
 		}
 	}
 	return editError(p, "it has no candidate %s", winner)
@@ -92,17 +124,16 @@ func (e *Edit) Resolve(p Path, winner OpID) error {
 // Insert inserts values into the list at p so that the first of them gets the
 // index, 0 <= index <= length.
 func (e *Edit) Insert(p Path, index int, vals ...any) error {
-	obj, _, err := e.findObject(p, MakeList, "list")
+	if err := e.adopt(); err != nil {
+		return err
+	}
+	obj, sc, err := e.findObject(p, MakeList, "list")
 	if err != nil {
 		return err
 	}
-	if index < 0 || index > obj.seq.len() {
-		return editError(p, "index %d, but the list has %d elements", index, obj.seq.len())
-	}
-	ref := opID{}
-	if index > 0 {
-		leaf, i, _ := obj.seq.at(index - 1)
-		ref = leaf.elems[i].id
+	ref, n := e.elementAt(obj, sc, index-1)
+	if index < 0 || index > 0 && ref.ctr == 0 {
+		return editError(p, "index %d, but the list has %d elements", index, n)
 	}
 	normal, err := normaliseList(vals, 0)
 	if err != nil {
@@ -117,6 +148,9 @@ func (e *Edit) Insert(p Path, index int, vals ...any) error {
 // Splice replaces del characters at pos of the text at p by s, counted in code
 // points.
 func (e *Edit) Splice(p Path, pos, del int, s string) error {
+	if err := e.adopt(); err != nil {
+		return err
+	}
 	obj, _, err := e.findObject(p, MakeText, "text")
 	if err != nil {
 		return err

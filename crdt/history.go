@@ -57,6 +57,8 @@ type History struct {
 
 	part      bool      // At is adding the changes of another history: gaps were judged there
 	admission admission // scratch of Add
+	deletions deletions // for views
+	lacking   bool      // a view's function was needed that is not registered
 }
 
 // NewHistory returns the history of a record that nothing was written to.

@@ -21,29 +21,39 @@ import (
 // Where that matters, keep the order as a field of the elements, or as a list of
 // keys into a map, which loses an edit of the order at worst.
 func (e *Edit) Move(p Path, from, to int) error {
+	if err := e.adopt(); err != nil {
+		return err
+	}
 	obj, sc, err := e.findObject(p, MakeList, "list")
 	if err != nil {
 		return err
 	}
-	if n := obj.seq.len(); from < 0 || from >= n || to < 0 || to >= n {
+	elem, n := e.elementAt(obj, sc, from)
+	if from < 0 || from >= n || to < 0 || to >= n {
 		return editError(p, "cannot move %d to %d, the list has %d elements", from, to, n)
 	}
 	if from == to {
 		return nil
 	}
-	leaf, i, _ := obj.seq.at(from)
-	t := target{obj: obj, elem: leaf.elems[i].id, scope: sc.index(from)}
-	id, _ := e.shown(&t)
+	t := target{obj: obj, elem: elem, scope: sc.index(from)}
+	id, err := e.enter(&t, p, false)
+	if err != nil {
+		return err
+	}
 	if err := e.remove(&t); err != nil {
 		return err
 	}
-	ref := opID{}
-	if to > 0 {
-		leaf, i, _ = obj.seq.at(to - 1)
-		ref = leaf.elems[i].id
-	}
+	ref, _ := e.elementAt(obj, sc, to-1)
 	_, err = e.copy(obj, Op{Insert: true}, ref, id, t.scope)
 	return err
+}
+
+// copyShown writes what a view shows once more; o says where.
+func (e *Edit) copyShown(obj *object, o Op, elem opID, shown outcome, sc scope) (opID, error) {
+	if shown.made() {
+		return e.create(obj, o, elem, nil, shown.value)
+	}
+	return e.copy(obj, o, elem, shown.id, sc)
 }
 
 // copy writes what an operation set or made once more; o says where.
@@ -70,7 +80,11 @@ func (e *Edit) copyFields(made, source *object, sc scope) error {
 			continue
 		}
 		in := sc.key(f.key)
-		if _, err := e.copy(made, Op{InMap: true, Key: f.key}, opID{}, e.h.pick(&f.slot, in), in); err != nil {
+		shown := e.h.show(place{obj: source, key: f.key, slot: &f.slot}, in)
+		if !shown.shown {
+			continue
+		}
+		if _, err := e.copyShown(made, Op{InMap: true, Key: f.key}, opID{}, shown, in); err != nil {
 			return err
 		}
 	}
@@ -83,11 +97,14 @@ func (e *Edit) copyElements(made, source *object, sc scope) (err error) {
 		if el.slot.empty() {
 			continue
 		}
-		in, from := sc.index(n), el.slot.first
+		in, shown := sc.index(n), outcome{shown: true, id: el.slot.first}
 		if !source.seq.text { // characters show alike in every view
-			from = e.h.pick(&el.slot, in)
+			shown = e.h.show(place{obj: source, elem: el.id, slot: &el.slot}, in)
 		}
-		if ref, err = e.copy(made, Op{Insert: true}, ref, from, in); err != nil {
+		if !shown.shown {
+			continue
+		}
+		if ref, err = e.copyShown(made, Op{Insert: true}, ref, shown, in); err != nil {
 			return err
 		}
 		n++

@@ -33,11 +33,17 @@ func (e *Edit) Put(p Path, v any, mode PutMode) error {
 	if err != nil {
 		return editError(p, "%v", err)
 	}
+	m, isMap := v.(map[string]any)
+	if len(p) == 0 && !isMap {
+		return editError(p, "it is a map, not %T", v)
+	}
+	if e.idle(p, v, mode) {
+		return nil
+	}
+	if err := e.adopt(); err != nil {
+		return err
+	}
 	if len(p) == 0 {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return editError(p, "it is a map, not %T", v)
-		}
 		return e.putFields(e.h.root, e.view.top(), m, mode)
 	}
 	t, err := e.find(p, true)
@@ -59,16 +65,20 @@ func (e *Edit) putFields(obj *object, sc scope, m map[string]any, mode PutMode) 
 	}
 	return e.removeFields(obj, func(k string) bool {
 		_, kept := m[k]
-		return !kept
+		return !kept && e.shown(&target{obj: obj, key: k, scope: sc.key(k)}).shown
 	})
 }
 
 // put writes a normalised value.
 func (e *Edit) put(t *target, v any, mode PutMode) error {
-	id, ok := e.shown(t)
-	if !ok {
+	shown := e.shown(t)
+	switch {
+	case !shown.shown:
 		return e.replace(t, v)
+	case shown.made():
+		return e.putMade(t, shown, v, mode)
 	}
+	id := shown.id
 	o := e.h.op(id)
 	if o.Action == Set {
 		return e.putScalar(t, id, e.h.scalar(id, o), v)
@@ -81,7 +91,7 @@ func (e *Edit) put(t *target, v any, mode PutMode) error {
 		return err
 	case !fits:
 		return e.replace(t, v)
-	case len(e.c.ops) == before || obj.kind == MakeMap && mode == Merge:
+	case len(e.c.ops) == before || obj.kind == MakeMap && mode == Merge && !shown.valued:
 		return nil
 	}
 	return e.settle(t, id)
@@ -111,11 +121,12 @@ func (e *Edit) putObject(obj *object, sc scope, v any, mode PutMode) (fits bool,
 }
 
 func (e *Edit) putScalar(t *target, id opID, old Value, v any) error {
-	if sameScalar(old, v) {
+	if exact, _ := scalarOf(v); sameScalar(old, v) && (!e.exact || exact.kind == old.kind || old.kind == KindString) {
 		return nil
 	}
 	if old.kind == KindCounter {
-		if n, ok := integer(v); ok {
+		_, counter := v.(Counter)
+		if n, ok := integer(v); ok && (counter || !e.exact) {
 			if err := e.increase(t, id, n-old.Int()); err != nil {
 				return err
 			}
@@ -288,12 +299,12 @@ func (e *Edit) putMatched(obj *object, sc scope, elems []opID, v []any, script [
 			end = next.a
 		}
 		for ; i < end; i, j = i+1, j+1 {
-			switch v[j].(type) {
-			case Text, Counter, map[string]any, []any:
-				t := target{obj: obj, elem: elems[i], scope: sc.index(i)}
-				if err := e.put(&t, v[j], Replace); err != nil {
-					return err
-				}
+			if !e.exact && !typed(v[j]) {
+				continue
+			}
+			t := target{obj: obj, elem: elems[i], scope: sc.index(i)}
+			if err := e.put(&t, v[j], Replace); err != nil {
+				return err
 			}
 		}
 		i, j = i+next.del, j+next.ins
@@ -301,7 +312,16 @@ func (e *Edit) putMatched(obj *object, sc scope, elems []opID, v []any, script [
 	return nil
 }
 
-// listTokens returns a list's visible elements and what they print as.
+// typed reports whether another type may print as a value does.
+func typed(v any) bool {
+	switch v.(type) {
+	case Text, Counter, map[string]any, []any:
+		return true
+	}
+	return false
+}
+
+// listTokens returns the elements of a list that are shown and what they print as.
 func (e *Edit) listTokens(obj *object, sc scope) (ids []opID, json []string) {
 	w := jsonWriter{h: e.h}
 	var buf []byte
@@ -309,7 +329,12 @@ func (e *Edit) listTokens(obj *object, sc scope) (ids []opID, json []string) {
 		if el.slot.empty() {
 			continue
 		}
-		buf = w.slot(buf[:0], &el.slot, sc.index(len(ids)))
+		in := sc.index(len(ids))
+		o := e.h.show(place{obj: obj, elem: el.id, slot: &el.slot}, in)
+		if !o.shown {
+			continue
+		}
+		buf = w.outcome(buf[:0], o, in)
 		ids = append(ids, el.id)
 		json = append(json, string(buf))
 	}

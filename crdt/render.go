@@ -8,11 +8,12 @@ import (
 const objectReplacement = "\uFFFC" // what a text shows for anything but a string
 
 // AppendJSON appends the record's value under a view, as AppendJSON of its Value
-// would, straight from the history. The error is always nil; it is there so that
-// resolvers which can fail change no signature.
+// would, straight from the history. The error is always nil; what a resolver
+// fails at is shown as automerge would (see ViewOptions).
 func (h *History) AppendJSON(dst []byte, v *View) ([]byte, error) {
+	h = h.under(v)
 	r := jsonWriter{h: h}
-	return r.object(dst, h.root, v.top()), nil
+	return r.object(dst, h.root, v.fields().top()), nil
 }
 
 // jsonWriter writes values as JSON.
@@ -21,9 +22,16 @@ type jsonWriter struct {
 	text []byte // scratch
 }
 
-// slot appends what a scope shows of a slot, which is not empty.
-func (r *jsonWriter) slot(dst []byte, s *slot, sc scope) []byte {
-	return r.candidate(dst, r.h.pick(s, sc), sc)
+// outcome appends what a scope shows.
+func (r *jsonWriter) outcome(dst []byte, o outcome, sc scope) []byte {
+	if !o.valued {
+		return r.candidate(dst, o.id, sc)
+	}
+	out, err := AppendJSON(dst, o.value)
+	if err != nil { // unreachable: values of resolvers are checked
+		return append(dst, "null"...)
+	}
+	return out
 }
 
 func (r *jsonWriter) candidate(dst []byte, id opID, sc scope) []byte {
@@ -54,7 +62,7 @@ func (r *jsonWriter) object(dst []byte, obj *object, sc scope) []byte {
 }
 
 func (r *jsonWriter) fields(dst []byte, obj *object, sc scope) []byte {
-	literal := obj.visible == 1 && obj.looksLikeForm()
+	literal := r.h.looksLikeForm(obj, sc)
 	if literal {
 		dst = append(dst, `{"`+formMap+`":`...)
 	}
@@ -64,12 +72,17 @@ func (r *jsonWriter) fields(dst []byte, obj *object, sc scope) []byte {
 		if f.slot.empty() {
 			continue
 		}
+		in := sc.key(f.key)
+		o := r.h.show(place{obj: obj, key: f.key, slot: &f.slot}, in)
+		if !o.shown {
+			continue
+		}
 		if comma {
 			dst = append(dst, ',')
 		}
 		comma = true
 		dst = append(appendJSONString(dst, f.key), ':')
-		dst = r.slot(dst, &f.slot, sc.key(f.key))
+		dst = r.outcome(dst, o, in)
 	}
 	if literal {
 		dst = append(dst, '}')
@@ -77,15 +90,25 @@ func (r *jsonWriter) fields(dst []byte, obj *object, sc scope) []byte {
 	return append(dst, '}')
 }
 
-// looksLikeForm reports whether the only visible field has the key of a special
-// form of JSON.
-func (o *object) looksLikeForm() bool {
-	for f := range o.fields.all {
-		if !f.slot.empty() {
-			return isForm(f.key)
+// looksLikeForm reports whether the only field that is shown has the key of a
+// special form of JSON.
+func (h *History) looksLikeForm(obj *object, sc scope) bool {
+	if obj.visible != 1 && !h.mayHide(sc) {
+		return false
+	}
+	form, n := false, 0
+	for f := range obj.fields.all {
+		if !f.slot.empty() && h.show(place{obj: obj, key: f.key, slot: &f.slot}, sc.key(f.key)).shown {
+			form = isForm(f.key)
+			n++
 		}
 	}
-	return false
+	return form && n == 1
+}
+
+// mayHide reports whether a scope may show nothing where something is visible.
+func (h *History) mayHide(sc scope) bool {
+	return sc.view != nil && sc.view.hides && h.anyDeletions()
 }
 
 func (r *jsonWriter) list(dst []byte, obj *object, sc scope) []byte {
@@ -95,10 +118,15 @@ func (r *jsonWriter) list(dst []byte, obj *object, sc scope) []byte {
 		if e.slot.empty() {
 			continue
 		}
+		in := sc.index(i)
+		o := r.h.show(place{obj: obj, elem: e.id, slot: &e.slot}, in)
+		if !o.shown {
+			continue
+		}
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = r.slot(dst, &e.slot, sc.index(i))
+		dst = r.outcome(dst, o, in)
 		i++
 	}
 	return append(dst, ']')
@@ -126,18 +154,29 @@ func (h *History) char(id opID) string {
 // Value returns the record's value under a view, of the types that ParseJSON
 // yields; an unsigned integer is always a uint64.
 func (h *History) Value(v *View) map[string]any {
-	return h.mapValue(h.root, v.top())
+	h = h.under(v)
+	return h.mapValue(h.root, v.fields().top())
 }
 
 func (h *History) mapValue(obj *object, sc scope) map[string]any {
 	m := make(map[string]any, obj.visible)
 	for f := range obj.fields.all {
-		if !f.slot.empty() {
-			in := sc.key(f.key)
-			m[f.key] = h.candidateValue(h.pick(&f.slot, in), in)
+		if f.slot.empty() {
+			continue
+		}
+		in := sc.key(f.key)
+		if o := h.show(place{obj: obj, key: f.key, slot: &f.slot}, in); o.shown {
+			m[f.key] = h.outcomeValue(o, in)
 		}
 	}
 	return m
+}
+
+func (h *History) outcomeValue(o outcome, sc scope) any {
+	if o.valued {
+		return o.value
+	}
+	return h.candidateValue(o.id, sc)
 }
 
 func (h *History) candidateValue(id opID, sc scope) any {
@@ -154,9 +193,12 @@ func (h *History) candidateValue(id opID, sc scope) any {
 	}
 	list := make([]any, 0, obj.seq.len())
 	for e := range obj.seq.all {
-		if !e.slot.empty() {
-			in := sc.index(len(list))
-			list = append(list, h.candidateValue(h.pick(&e.slot, in), in))
+		if e.slot.empty() {
+			continue
+		}
+		in := sc.index(len(list))
+		if o := h.show(place{obj: obj, elem: e.id, slot: &e.slot}, in); o.shown {
+			list = append(list, h.outcomeValue(o, in))
 		}
 	}
 	return list

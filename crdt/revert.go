@@ -31,6 +31,9 @@ func (e *Edit) Revert(hash Hash) (kept []Path, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if v := e.view; v.opaque(after) || v.opaque(before) || v.opaque(e.h) {
+		return e.revertValues(before, after)
+	}
 	r := reverter{e: e, node: n, past: pairOf(after, before), now: pairOf(after, e.h)}
 	r.touched = after.touchedBy(c)
 	top := e.view.top()
@@ -216,7 +219,8 @@ func (h *History) looks(elems []*element, kind Action, sc scope) []string {
 		if kind == MakeText {
 			out[i] = h.char(e.slot.first)
 		} else {
-			out[i] = string(w.slot(nil, &e.slot, sc.index(i)))
+			in := sc.index(i)
+			out[i] = string(w.candidate(nil, h.pick(&e.slot, in), in))
 		}
 	}
 	return out

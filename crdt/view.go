@@ -1,51 +1,25 @@
 package crdt
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// Resolvers: which of a slot's candidates a view shows.
-const (
-	ResolverAutomerge = "automerge" // the greatest operation ID, as every Automerge shows
-	ResolverLWW       = "lww"       // the latest change time; of equal ones the greatest operation ID
-	ResolverFWW       = "fww"       // the earliest change time; of equal ones the least operation ID
-	ResolverLocal     = "local"     // one of this replica, else as automerge
-	ResolverRemote    = "remote"    // one of another replica, else as automerge
-)
-
-// Resolvers returns the names that a policy may use.
-func Resolvers() []string {
-	return []string{ResolverAutomerge, ResolverLWW, ResolverFWW, ResolverLocal, ResolverRemote}
-}
-
-// Policy says how a view resolves conflicts. Its JSON form is what is stored.
-// The zero Policy is automerge everywhere.
-type Policy struct {
-	Default string        `json:"default,omitempty"` // a resolver; "" is automerge
-	Fields  []FieldPolicy `json:"fields,omitempty"`
-}
-
-// FieldPolicy names the resolver of the fields that a pattern matches, and of
-// everything in them. Patterns are written like paths; * stands for any key and
-// [*] for any index: "a.b", "items[*].price", "*". Of several that match, the
-// longest counts, and of equally long ones the first.
-type FieldPolicy struct {
-	Field    string `json:"field"`
-	Resolver string `json:"resolver"`
-}
-
 // View is a policy made ready, as one replica sees it. A nil View is automerge.
-// Views are immutable.
+// Views are immutable and safe for concurrent use.
 type View struct {
 	self     ReplicaID
-	standard resolver
+	standard *rule    // of fields
+	record   resolver // byAutomerge, or one of whole records
 	patterns []pattern
+	plain    *View // itself without the record's rule
+	makes    bool  // some resolver looks at values, and may show one that is no candidate
+	hides    bool  // some resolver may show a deletion
+	failed   func(name string, err error)
 }
 
-// resolver is an index into Resolvers.
+// resolver is an index into Resolvers, or one of those with an argument.
 type resolver uint8
 
 const (
@@ -54,44 +28,77 @@ const (
 	byFWW
 	byLocal
 	byRemote
+	byMax
+	byMin
+	byUnion
+	byConcat
+	byMerge
+	bySum
+	byWholeRecord
+	byUpdateWins
+	byDeleteWins
+	byPrefer
+	byGo
 )
 
+func (r resolver) ofRecords() bool { return byWholeRecord <= r && r <= byDeleteWins }
+
+// setStandard ends the making of a view, when its patterns are there.
+func (v *View) setStandard(r *rule) {
+	slices.SortStableFunc(v.patterns, moreSpecific)
+	rules := []*rule{r}
+	for _, p := range v.patterns {
+		rules = append(rules, p.rule)
+	}
+	for _, r := range rules {
+		if r == nil {
+			continue
+		}
+		switch r.how {
+		case byMax, byMin, byUnion, byConcat, byMerge, bySum:
+			v.makes = true
+		case byGo:
+			v.makes, v.hides = true, true
+		case byLWW, byFWW, byLocal, byRemote, byPrefer:
+			v.hides = true
+		}
+	}
+	v.plain = v
+	if r == nil || !r.how.ofRecords() {
+		v.standard = r
+		return
+	}
+	plain := *v
+	plain.plain = &plain
+	v.plain, v.record = &plain, r.how
+}
+
+// fields returns the view of what is in a record.
+func (v *View) fields() *View {
+	if v == nil {
+		return nil
+	}
+	return v.plain
+}
+
 type pattern struct {
-	steps    []Step
-	any      []bool // by step: any key, or any index
-	resolver resolver
+	steps []Step
+	any   []bool // by step: any key, or any index
+	rule  *rule
 }
 
-// View makes a policy ready for a replica. Errors name the unknown resolver or
-// the pattern that cannot be read.
-func (p Policy) View(self ReplicaID) (*View, error) {
-	v := &View{self: self}
-	var err error
-	if v.standard, err = parseResolver(p.Default); err != nil {
-		return nil, err
+// moreSpecific orders patterns: longer ones first, then those whose first * comes
+// later.
+func moreSpecific(a, b pattern) int {
+	if len(a.steps) != len(b.steps) {
+		return len(b.steps) - len(a.steps)
 	}
-	for _, f := range p.Fields {
-		pat, err := parsePattern(f.Field)
-		if err != nil {
-			return nil, err
+	for i := range a.any {
+		if a.any[i] != b.any[i] {
+			return int(b2u(a.any[i])) - int(b2u(b.any[i]))
 		}
-		if pat.resolver, err = parseResolver(f.Resolver); err != nil {
-			return nil, fmt.Errorf("field %q: %w", f.Field, err)
-		}
-		v.patterns = append(v.patterns, pat)
 	}
-	return v, nil
-}
-
-func parseResolver(name string) (resolver, error) {
-	if name == "" {
-		return byAutomerge, nil
-	}
-	known := Resolvers()
-	if i := slices.Index(known, name); i >= 0 {
-		return resolver(i), nil
-	}
-	return 0, fmt.Errorf("unknown resolver %q: there are %s", name, strings.Join(known, ", "))
+	return 0
 }
 
 // parsePattern reads a path in which * and [*] may stand.
@@ -102,6 +109,9 @@ func parsePattern(s string) (pattern, error) {
 	}
 	rest := s
 	for first := true; rest != ""; first = false {
+		if len(p.steps) > MaxDepth {
+			return p, fmt.Errorf("field pattern %.80q: more than %d steps", s, MaxDepth)
+		}
 		if !first && rest[0] != '[' {
 			if rest[0] != '.' || len(rest) == 1 {
 				return p, fmt.Errorf("field pattern %q: expected . or [ at %q", s, rest)
@@ -151,20 +161,20 @@ func patternStep(s string) int {
 	return len(s)
 }
 
-// scope is a view at one place of a record: the resolver that holds for the
-// slots there, and the patterns that go on matching below.
+// scope is a view at one place of a record: the rule that holds for the slots
+// there, and the patterns that go on matching below.
 type scope struct {
-	view     *View
-	resolver resolver
-	depth    int
-	alive    []uint16
+	view  *View
+	rule  *rule
+	depth int
+	alive []uint16
 }
 
 func (v *View) top() scope {
 	if v == nil {
 		return scope{}
 	}
-	s := scope{view: v, resolver: v.standard}
+	s := scope{view: v, rule: v.standard}
 	if len(v.patterns) > 0 {
 		s.alive = make([]uint16, len(v.patterns))
 		for i := range s.alive {
@@ -189,7 +199,7 @@ func (s scope) index(i int) scope {
 }
 
 func (s scope) step(step Step) scope {
-	next := scope{view: s.view, resolver: s.resolver, depth: s.depth + 1}
+	next := scope{view: s.view, rule: s.rule, depth: s.depth + 1}
 	ends := false
 	for _, i := range s.alive {
 		p := &s.view.patterns[i]
@@ -201,56 +211,8 @@ func (s scope) step(step Step) scope {
 		case len(p.steps) > next.depth:
 			next.alive = append(next.alive, i)
 		case !ends:
-			next.resolver, ends = p.resolver, true
+			next.rule, ends = p.rule, true
 		}
 	}
 	return next
-}
-
-// pick returns the candidate of a slot, which is not empty, that a scope shows.
-func (h *History) pick(s *slot, sc scope) opID {
-	if s.rivals == nil {
-		return s.first
-	}
-	switch sc.resolver {
-	case byLWW:
-		return h.best(s, func(a, b opID) int {
-			return cmp.Or(cmp.Compare(h.timeOf(a), h.timeOf(b)), h.compare(a, b))
-		})
-	case byFWW:
-		return h.best(s, func(a, b opID) int {
-			return cmp.Or(cmp.Compare(h.timeOf(b), h.timeOf(a)), h.compare(b, a))
-		})
-	case byLocal:
-		return h.preferred(s, func(id opID) bool { return h.isOf(id, sc.view.self) })
-	case byRemote:
-		return h.preferred(s, func(id opID) bool { return !h.isOf(id, sc.view.self) })
-	}
-	return s.first
-}
-
-// best returns the greatest candidate by an order.
-func (h *History) best(s *slot, compare func(a, b opID) int) opID {
-	best := s.first
-	for id := range s.all {
-		if compare(id, best) > 0 {
-			best = id
-		}
-	}
-	return best
-}
-
-// preferred returns the greatest of the candidates that are preferred, or of all
-// if none is.
-func (h *History) preferred(s *slot, is func(opID) bool) opID {
-	return h.best(s, func(a, b opID) int {
-		return cmp.Or(cmp.Compare(b2u(is(a)), b2u(is(b))), h.compare(a, b))
-	})
-}
-
-func (h *History) timeOf(id opID) int64 { return h.nodes[id.node].c.Time() }
-
-func (h *History) isOf(id opID, self ReplicaID) bool {
-	r, ok := h.author(id).Replica()
-	return ok && r == self
 }

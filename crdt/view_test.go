@@ -72,7 +72,7 @@ func TestViews(t *testing.T) {
 		{`{"fields":[{"field":"*","resolver":"local"},{"field":"n.*","resolver":"lww"}]}`, replica1,
 			`{"count":31,"l":["01",1],"n":{"v":"02","w":1},"same":"same","v":"01"}`},
 		{`{"default":"local","fields":[{"field":"l[*]","resolver":"lww"},{"field":"l[0]","resolver":"fww"}]}`, replica1,
-			`{"count":31,"l":["02",1],"n":{"v":"01","w":1},"same":"same","v":"01"}`},
+			`{"count":31,"l":["6a",1],"n":{"v":"01","w":1},"same":"same","v":"01"}`},
 		{`{"default":"local","fields":[{"field":"l[1]","resolver":"lww"},{"field":"[\"v\"]","resolver":"fww"}]}`, replica1,
 			`{"count":31,"l":["01",1],"n":{"v":"01","w":1},"same":"same","v":"6a"}`},
 	}

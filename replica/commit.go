@@ -198,20 +198,18 @@ func (b *batch) flushRecord(e *entry) error {
 }
 
 // fillRow computes what the file keeps of a record from its history.
-func fillRow(row *persist.Record, h *crdt.History, v view) (err error) {
+func fillRow(row *persist.Record, h *crdt.History, v view) error {
 	row.Heads, row.Clock, row.MaxOp = h.Heads(), h.Clock(), h.MaxOp()
 	row.PolicyVersion = v.version
-	row.Conflicts = h.ConflictCount(v.View)
-	row.Deleted = !h.Exists()
+	r := h.Render(nil, v.View)
+	if r.Lacking {
+		row.PolicyVersion = -v.version // for a process that has the function
+	}
+	row.Conflicts, row.Deleted = r.Conflicts, !r.Exists
 	if bug(bugStaleView) && row.JSON != nil && row.MaxOp%8 == 0 {
 		return nil
 	}
-	row.JSON = nil
-	if !row.Deleted {
-		if row.JSON, err = h.AppendJSON(nil, v.View); err != nil {
-			return fmt.Errorf("view of %s: %w", row.Key, err)
-		}
-	}
+	row.JSON = r.JSON
 	return nil
 }
 

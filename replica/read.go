@@ -34,7 +34,7 @@ func (r *Replica) View(ctx context.Context, k crdt.Key, p crdt.Policy) (json.Raw
 	if err != nil {
 		return nil, err
 	}
-	if !h.Exists() {
+	if !h.Shows(v) {
 		return nil, recordError("view", k, ErrNotFound)
 	}
 	b, err := h.AppendJSON(nil, v)

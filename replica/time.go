@@ -105,7 +105,7 @@ func valueAt(h *crdt.History, heads crdt.Heads, v *crdt.View) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !h.Exists() {
+	if !h.Shows(v) {
 		return nil, fmt.Errorf("%w at that point", ErrNotFound)
 	}
 	return h.AppendJSON(nil, v)

@@ -83,7 +83,7 @@ func (tx *Tx) Get(k crdt.Key) ([]byte, error) {
 	if err != nil {
 		return nil, recordError("get", k, err)
 	}
-	if !e.hist.Exists() {
+	if !e.hist.Shows(v.View) {
 		return nil, recordError("get", k, ErrNotFound)
 	}
 	b, err := e.hist.AppendJSON(nil, v.View)
@@ -104,11 +104,11 @@ func (tx *Tx) put(k crdt.Key, v any, mode crdt.PutMode) error {
 
 // Delete removes the record. ErrNotFound if there is none.
 func (tx *Tx) Delete(k crdt.Key) error {
-	e, _, err := tx.open(k)
+	e, v, err := tx.open(k)
 	if err != nil {
 		return recordError("delete", k, err)
 	}
-	if !e.hist.Exists() {
+	if !e.hist.Shows(v.View) {
 		return recordError("delete", k, ErrNotFound)
 	}
 	return tx.Edit(k, func(ed *crdt.Edit) error { return ed.Clear() })
