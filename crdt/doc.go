@@ -118,6 +118,30 @@
 //     greatest. Patterns hold for what is below them too; the longest match counts.
 //   - Characters of a text are in no policy: positions must mean the same in all views.
 //
+// # Lists and texts for editors
+//
+// AnchorAt and Position are cursors that survive the edits of others; Convert turns
+// positions into other units; Marks and Spans read rich text, Edit.Mark and Unmark
+// write it; Edit.Move moves an element of a list.
+//
+//   - An anchor is an element's ID and a side, and nothing that has to be kept: the
+//     sequence finds an element and sums the widths before it in 1 us, deleted or
+//     not. Its text is what Automerge's getCursor writes. Automerge's other kind, which
+//     moves back through what was typed before the deleted character, is refused: the
+//     other side of an anchor does what that is wanted for.
+//   - Code units and bytes are summed in the nodes of the tree when somebody asks, and
+//     forgotten on the path of an edit. Elements hold neither, edits cost as before,
+//     and in a text of 200,000 characters a conversion takes 2 us, 45 us after an edit.
+//   - Marks are elements that take no place. What is typed where they begin and end
+//     goes where their expand flags say, by Automerge's rule (its insert query, read at
+//     commit 47908d6): this is decided when typing, not when reading. testdata/js has 40
+//     texts whose marks, spans and cursors are JavaScript's; of 60 that are made here
+//     JavaScript shows the same (check_marks.mjs).
+//   - Missing: a move of its own. Automerge has no such operation, so two moves of one
+//     element at the same time leave two copies, and edits in it from elsewhere do not
+//     come along (see Edit.Move). Also blocks are read and kept, but no method makes
+//     one, and marks on lists, which no Automerge writes, are carried through unread.
+//
 // # Time
 //
 // At is the record as of heads, HeadsAt the heads as of a time; Diff, Blame, Paths

@@ -308,18 +308,21 @@ func (e *Edit) pastMarks(obj *object, ref opID) opID {
 		leaf, i = seq.locate(ref)
 		i++
 	}
-	places := []opID{ref}
+	places, index := []opID{ref}, map[opID]int{}
 	for leaf, i = seq.shown(leaf, i); leaf != nil && leaf.elems[i].mark; leaf, i = seq.shown(leaf, i+1) {
 		id := leaf.elems[i].id
 		o := e.h.op(id)
 		if o.MarkName == "" {
-			begin := slices.IndexFunc(places, func(b opID) bool { return b.node == id.node && b.ctr+1 == id.ctr })
-			if begin > 0 { // not ref itself
+			if begin, ok := index[opID{ctr: id.ctr - 1, node: id.node}]; ok {
+				for _, gone := range places[begin:] {
+					delete(index, gone)
+				}
 				places = places[:begin]
 				continue
 			}
 		}
 		if o.Expand == (o.MarkName != "") {
+			index[id] = len(places)
 			places = append(places, id)
 		}
 	}

@@ -372,3 +372,39 @@ func TestConvert(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 }
+
+// TestManyMarks reads, and types into, a text in which somebody has put 50,000
+// marks within each other, of one name and of many. A quadratic step would take
+// minutes.
+func TestManyMarks(t *testing.T) {
+	for _, names := range []int{1, 1 << 20} {
+		const n = 50_000
+		ops := []crdt.Op{
+			{InMap: true, Key: "t", Action: crdt.MakeText},
+			{Obj: crdt.Ref{Counter: 1}, Insert: true, Action: crdt.Set, Value: crdt.String("a")},
+		}
+		ref := crdt.Ref{Counter: 2}
+		for i := range uint32(n) {
+			begin := crdt.Ref{Counter: 3 + 2*i}
+			ops = append(ops,
+				crdt.Op{Obj: crdt.Ref{Counter: 1}, Elem: ref, Insert: true, Action: crdt.Mark, Expand: true,
+					MarkName: fmt.Sprint("m", int(i)%names), Value: crdt.Int(int64(i))},
+				crdt.Op{Obj: crdt.Ref{Counter: 1}, Elem: begin, Insert: true, Action: crdt.Mark})
+			ref = begin
+		}
+		ops = append(ops, crdt.Op{Obj: crdt.Ref{Counter: 1}, Elem: ref, Insert: true, Action: crdt.Set, Value: crdt.String("b")})
+		c, err := crdt.Build(crdt.Draft{Actors: []crdt.ActorID{"x"}, Seq: 1, StartOp: 1, Ops: ops})
+		require.NoError(t, err)
+		h := crdt.NewHistory()
+		_, err = h.Add(c)
+		require.NoError(t, err)
+		commit(t, h, func(e *crdt.Edit) error { return e.Splice(textPath, 1, 0, "x") })
+		commit(t, h, func(e *crdt.Edit) error { return e.Splice(textPath, 3, 0, "y") })
+		require.EqualValues(t, "axby", h0(h))
+		marks, err := h.Marks(textPath, nil)
+		require.NoError(t, err)
+		require.Len(t, marks, min(n, names))
+		_, err = h.Spans(textPath, nil)
+		require.NoError(t, err)
+	}
+}
