@@ -69,6 +69,17 @@
 // it, nobody pays while nobody watches, and it is the same for changes of other
 // processes. A record's first event costs reading its changes.
 //
+// # Constraints
+//
+// Merging can break what each replica kept to: a name that two records took, a
+// reference to a record that another replica deleted. SetConstraints declares what
+// should hold, Violations lists where it does not. Both are views: no write is
+// refused for them, since the replica that would have to refuse may learn of it
+// last. The constraints are a record of _godwit, so all replicas list the same;
+// it is flat, because of two maps that are made at the same time one wins.
+// Violations is SQL over the stored values, and reads a history only to say who of
+// several was first.
+//
 // # A record without fields
 //
 // Automerge documents cannot be deleted. Deleting a record deletes all its
