@@ -42,6 +42,7 @@ const (
 	qConflicted
 	qConflictedIn
 	qStale
+	qUnable
 	qCountStale
 	qDuplicates
 	qDangling
@@ -148,9 +149,11 @@ var queries = [numQueries]struct{ what, sql string }{
 	qConflictedIn: {"read conflicted records", "SELECT " + recordColumns + ` FROM records INDEXED BY records_conflicts
 		WHERE conflicts > 0 AND collection = ? ORDER BY id`},
 	qStale: {"read stale records", "SELECT " + recordColumns + ` FROM records INDEXED BY records_policy
-		WHERE collection = ?1 AND policy < ?2
+		WHERE collection = ?1 AND policy < ?2 AND policy <> -?2
 		UNION ALL SELECT ` + recordColumns + ` FROM records INDEXED BY records_policy
 		WHERE collection = ?1 AND policy > ?2 LIMIT ?3`},
+	qUnable: {"read records without a view", "SELECT " + recordColumns + ` FROM records INDEXED BY records_policy
+		WHERE collection = ?1 AND policy = -?2 LIMIT ?3`},
 	qCountStale: {"count stale records", `SELECT (SELECT count(*) FROM records WHERE collection = ?1 AND policy < ?2)
 		+ (SELECT count(*) FROM records WHERE collection = ?1 AND policy > ?2)`},
 	qDuplicates: {"find duplicates", `SELECT id, value FROM (SELECT id, value, count(*) OVER (PARTITION BY value) AS n

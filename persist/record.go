@@ -56,14 +56,20 @@ func (r *Reader) Conflicted(collection string) iter.Seq2[*Record, error] {
 }
 
 // Stale yields records of a collection whose view was computed under another
-// policy version, at most limit (0 means all), in no particular order. To
-// rewrite them, gather some first: the loop follows the index that PutRecord
+// policy version, but for those that Unable yields, at most limit (0 means all), in
+// no particular order. To rewrite them, gather some first: the loop follows the index that PutRecord
 // changes.
 func (r *Reader) Stale(collection string, version int64, limit int) iter.Seq2[*Record, error] {
 	return scan(r, parseRecord, qStale, collection, version, sqlLimit(limit))
 }
 
-// CountStale counts what Stale yields.
+// Unable yields records of a collection as Stale does, whose policy version is
+// -version: a process that could not compute their view has marked them so.
+func (r *Reader) Unable(collection string, version int64, limit int) iter.Seq2[*Record, error] {
+	return scan(r, parseRecord, qUnable, collection, version, sqlLimit(limit))
+}
+
+// CountStale counts what Stale and Unable yield.
 func (r *Reader) CountStale(collection string, version int64) (int64, error) {
 	row, err := r.one(qCountStale, collection, version)
 	if err != nil {

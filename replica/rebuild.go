@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -40,34 +41,52 @@ func (r *Replica) rebuild(ctx context.Context, collection string, progress func(
 	}
 }
 
-// rebuild recomputes some records and returns how many, 0 when all are done.
+// rebuild recomputes some records and returns how many, 0 when all are done that
+// this process is able to compute.
 func (b *batch) rebuild(collection string) (int, error) {
 	v, err := b.w.view(&b.tx.Reader, collection)
 	if err != nil {
 		return 0, err
 	}
-	var stale []crdt.Key
-	for rec, err := range b.tx.Stale(collection, v.version, rebuildBatch) {
-		if err != nil {
-			return 0, err
-		}
-		stale = append(stale, rec.Key)
+	n, _, err := b.rebuildSome(b.tx.Stale(collection, v.version, rebuildBatch), v)
+	if n > 0 || err != nil || v.version == 0 {
+		return n, err
 	}
-	size := 0
-	for i, k := range stale {
-		if size > rebuildBytes {
-			return i, b.tx.TrimViews()
-		}
-		e, err := b.transient(k)
+	_, n, err = b.rebuildSome(b.tx.Unable(collection, v.version, rebuildBatch), v)
+	return n, err
+}
+
+// rebuildSome recomputes records until they are enough for one transaction. It
+// returns how many, and how many of them now follow the policy. It ends with the
+// first that this process cannot compute if that was known of it.
+func (b *batch) rebuildSome(all iter.Seq2[*persist.Record, error], v view) (tried, able int, err error) {
+	var stale []*persist.Record
+	for rec, err := range all {
 		if err != nil {
-			return 0, err
+			return 0, 0, err
+		}
+		stale = append(stale, rec)
+	}
+	for size := 0; tried < len(stale) && size <= rebuildBytes; tried++ {
+		rec := stale[tried]
+		e, err := b.transient(rec.Key)
+		if err != nil {
+			return tried, able, err
 		}
 		size += e.hist.Size()
 		if err := b.rebuildRecord(e, v); err != nil {
-			return 0, err
+			return tried, able, err
+		}
+		if e.row.PolicyVersion == v.version {
+			able++
+		} else if rec.PolicyVersion == e.row.PolicyVersion {
+			break
 		}
 	}
-	return len(stale), b.tx.TrimViews()
+	if tried == 0 {
+		return 0, 0, nil
+	}
+	return tried, able, b.tx.TrimViews()
 }
 
 func (b *batch) rebuildRecord(e *entry, v view) error {
@@ -135,8 +154,14 @@ func (r *Replica) stale(ctx context.Context) (names []string, err error) {
 				r.opts.Logger.Error("read a policy", logError, err)
 				continue
 			}
+			known := len(names)
 			for range rd.Stale(name, v.version, 1) {
 				names = append(names, name)
+			}
+			for range rd.Unable(name, v.version, 1) {
+				if v.version != 0 && len(names) == known {
+					names = append(names, name)
+				}
 			}
 		}
 		return nil
