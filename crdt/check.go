@@ -38,6 +38,32 @@ func (c *Change) checkOp(i int, f *failure) {
 	c.checkRefs(i, f)
 }
 
+// checkExtra: newer versions of Automerge take extra bytes for fields of a number,
+// a length and content, and number 1 for the actor's author, which only an
+// actor's first change may name: with another, JavaScript 3.5 panics.
+func (c *Change) checkExtra(f *failure) {
+	if c.seq == 1 || len(c.extra) == 0 {
+		return
+	}
+	number, rest := looseUleb(c.extra)
+	size, rest := looseUleb(rest)
+	if number == 1 && rest != nil && size <= uint64(len(rest)) {
+		f.set(CodeActors, "extra bytes that name an author, in change %d of its actor", c.seq)
+	}
+}
+
+// looseUleb reads a LEB128 number that need not be minimal; rest is nil when it
+// is cut short.
+func looseUleb(b []byte) (v uint64, rest []byte) {
+	for i, c := range b {
+		v |= uint64(c&0x7f) << min(7*i, 63)
+		if c < 0x80 {
+			return v, b[i+1:]
+		}
+	}
+	return 0, nil
+}
+
 // checkMark: a begin, then directly its end, both inserted into one sequence.
 func (c *Change) checkMark(i int, f *failure) {
 	op := &c.ops[i]

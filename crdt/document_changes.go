@@ -60,8 +60,10 @@ func (w *documentWriter) change(i int, deps []uint32) {
 			return
 		}
 	}
+	c.checkExtra(d.f)
 	for k := range c.ops {
-		if c.checkOp(k, d.f); d.f.err != nil {
+		c.checkOp(k, d.f)
+		if d.f.err != nil {
 			return
 		}
 	}

@@ -25,6 +25,7 @@ func ParseChange(chunk []byte) (*Change, error) {
 	cols := r.columns()
 	c.extra = r.b
 	if f.err == nil {
+		c.checkExtra(f)
 		c.parseOps(&cols, f)
 	}
 	if f.err != nil {
