@@ -177,7 +177,7 @@ func TestFramesOutOfPlaceInTheHandshake(t *testing.T) {
 					p.send(f)
 				}
 				e := p.refusal()
-				require.Equal(t, transport.CodeProtocol, e.Code)
+				require.Equal(t, transport.CodeTimeout, e.Code)
 				require.Contains(t, e.Message, "handshake")
 				require.Empty(t, contents(t, r))
 				requireClean(t, r)
@@ -386,11 +386,11 @@ func TestChangesThatInflate(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	var sets []transport.Set
-	for i, chunk := range waiting(24, crdt.MaxOps) {
+	for i, chunk := range waiting(12, crdt.MaxOps) {
 		require.Less(t, len(chunk), 200)
 		sets = append(sets, single(fmt.Sprint("huge", i), chunk))
 	}
-	require.Equal(t, map[string]int{"parked": 24}, p.offer(sets...))
+	require.Equal(t, map[string]int{"parked": 12}, p.offer(sets...))
 	several := transport.Set{}
 	for _, chunk := range waiting(3, crdt.MaxOps/2) {
 		several.Members = append(several.Members, transport.Member{Collection: "notes", ID: "several", Data: chunk})
@@ -399,7 +399,8 @@ func TestChangesThatInflate(t *testing.T) {
 	d := draft{author: "beyond", seq: 1, start: 1}
 	require.Equal(t, map[string]int{crdt.CodeEncoding: 1}, p.offer(single("beyond", seal(inflating(&d, crdt.MaxOps+1)))))
 	runtime.ReadMemStats(&after)
-	require.Less(t, int64(after.HeapSys)-int64(before.HeapSys), int64(1200<<20), "24 of them at once would be 3 GB")
+	require.Less(t, int64(after.HeapSys)-int64(before.HeapSys), int64(800<<20), "12 of them at once would be 1.4 GB")
+	t.Logf("the heap grew by %d MiB", (int64(after.HeapSys)-int64(before.HeapSys))>>20)
 	v.requireUnharmed()
 }
 

@@ -20,6 +20,7 @@ const (
 	subprotocol      = "godwit.1"
 	defaultHeartbeat = 20 * time.Second
 	closeGrace       = time.Second // what a peer gets to answer a close
+	sendGrace        = time.Second // what a message that was begun gets to be finished
 	keptBuffer       = 1 << 20     // bytes; a larger read buffer is not kept
 )
 
@@ -63,7 +64,9 @@ func newConn(ws *websocket.Conn, codec *transport.Codec, heartbeat time.Duration
 	return c
 }
 
-// Send implements transport.Conn.
+// Send implements transport.Conn. A WebSocket whose write is cancelled is broken,
+// and a session that ends could not say why; so a message that was begun when ctx
+// ends has sendGrace to be finished.
 func (c *conn) Send(ctx context.Context, f transport.Frame) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -72,7 +75,10 @@ func (c *conn) Send(ctx context.Context, f transport.Frame) error {
 	if err != nil {
 		return err
 	}
-	if err := c.ws.Write(ctx, websocket.MessageBinary, message); err != nil {
+	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(sendGrace, cancel) })()
+	if err := c.ws.Write(writing, websocket.MessageBinary, message); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("send: %w", ctx.Err())
 		}
