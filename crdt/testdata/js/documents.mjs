@@ -186,6 +186,12 @@ out("empty", init(1))
   d = A.change(d, { time: -5 }, d => { d.a = 2; d.b.push(2) })
   out("odd", d)
 }
+{ // actors with an author, which stands in the extra bytes of their first change
+  let d = change(A.init({ actor: actor(70), author: "cafe" }), d => { d.a = 1 })
+  const e = change(A.clone(d, { actor: actor(71), author: "beef00" }), d => { d.b = S("by another") })
+  d = A.merge(change(d, d => { d.a = 2 }), e)
+  out("authors", change(d, d => { d.a = 3 }))
+}
 for (let seed = 1; seed <= 24; seed++) { // anything, concurrently
   const rnd = random(seed * 7919)
   const value = depth => [() => rnd(100), () => S("s" + rnd(9)), () => "text " + rnd(9), () => null, () => rnd(2) == 0, () => rnd(1000) / 8,
