@@ -40,21 +40,23 @@ type Anchor struct {
 // where there is no element, it is the start or the end, whatever comes there.
 // The error wraps ErrPlace.
 func (h *History) AnchorAt(p Path, v *View, pos int, side Side) (Anchor, error) {
-	seq, err := h.sequenceAt(p, v)
+	h, v = h.under(v), v.fields()
+	obj, sc, err := h.sequenceAt(p, v)
 	if err != nil {
 		return Anchor{}, err
 	}
-	if n := seq.len(); pos < 0 || pos > n {
-		return Anchor{}, fmt.Errorf("%w in %s: position %d, but the length is %d", ErrPlace, p, pos, n)
-	}
+	at := pos
 	if side == Ahead {
-		pos--
+		at--
 	}
-	if pos < 0 || pos == seq.len() {
+	elem, n := h.elementAt(obj, sc, at)
+	switch {
+	case pos < 0 || pos > n:
+		return Anchor{}, fmt.Errorf("%w in %s: position %d, but the length is %d", ErrPlace, p, pos, n)
+	case elem.ctr == 0:
 		return Anchor{side: side}, nil
 	}
-	leaf, i, _ := seq.at(pos)
-	return Anchor{elem: h.publicID(leaf.elems[i].id), side: side}, nil
+	return Anchor{elem: h.publicID(elem), side: side}, nil
 }
 
 // Position returns where an anchor is in the list or text at p, as the view shows
@@ -62,27 +64,60 @@ func (h *History) AnchorAt(p Path, v *View, pos int, side Side) (Anchor, error) 
 // be another list than the one that the anchor was made in, or the history may
 // not hold the anchor's element yet.
 func (h *History) Position(p Path, v *View, a Anchor) (int, error) {
-	seq, err := h.sequenceAt(p, v)
+	h, v = h.under(v), v.fields()
+	obj, sc, err := h.sequenceAt(p, v)
 	switch {
 	case err != nil:
 		return 0, err
 	case a == Anchor{side: Ahead}:
 		return 0, nil
 	case a == Anchor{}:
-		return seq.len(), nil
+		_, n := h.elementAt(obj, sc, -1)
+		return n, nil
 	}
 	id, ok := h.element(a.elem)
 	if !ok {
 		return 0, fmt.Errorf("%w in %s: the record holds no element %s", ErrPlace, p, a.elem)
 	}
-	if !seq.holds(id) {
+	if !obj.seq.holds(id) {
 		return 0, fmt.Errorf("%w in %s: the element %s is in another list or text", ErrPlace, p, a.elem)
 	}
-	pos, width := seq.index(id)
+	pos, width := h.indexOf(obj, sc, id)
 	if a.side == Ahead {
 		pos += width
 	}
 	return pos, nil
+}
+
+// elementAt returns the element that a scope shows at an index of a list or text,
+// the zero opID if there is none, and how many places there are.
+func (h *History) elementAt(obj *object, sc scope, index int) (opID, int) {
+	if n := obj.seq.len(); obj.kind == MakeText { // its characters show alike in every view
+		if index < 0 || index >= n {
+			return opID{}, n
+		}
+		leaf, i, _ := obj.seq.at(index)
+		return leaf.elems[i].id, n
+	}
+	e := Edit{h: h}
+	return e.elementAt(obj, sc, index)
+}
+
+// indexOf returns how many places a scope shows before an element of the list or
+// text, and how many it takes itself.
+func (h *History) indexOf(obj *object, sc scope, id opID) (before, width int) {
+	if obj.kind == MakeText || !h.mayHide(sc) {
+		return obj.seq.index(id)
+	}
+	for el := range obj.seq.all {
+		at := place{obj: obj, elem: el.id, slot: &el.slot}
+		shown := !el.slot.empty() && h.show(at, sc.index(before)).shown
+		if el.id == id {
+			return before, int(b2u(shown))
+		}
+		before += int(b2u(shown))
+	}
+	return before, 0
 }
 
 // element returns the element that was inserted by an operation, or that it
@@ -110,30 +145,41 @@ func (h *History) element(of OpID) (opID, bool) {
 	return h.find(actor, o.Elem.Counter)
 }
 
-// sequenceAt returns what a view shows at a path: a list or a text.
-func (h *History) sequenceAt(p Path, v *View) (*sequence, error) {
-	e := Edit{h: h, view: v} // finds, and never writes
-	t, err := e.find(p, false)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrPlace, strings.TrimPrefix(err.Error(), ErrEdit.Error()+" "))
-	}
-	if len(p) > 0 {
-		if o := e.shown(&t); o.shown {
-			if obj := h.objects[o.id]; obj != nil && obj.seq != nil {
-				return obj.seq, nil
-			}
+// sequenceAt returns what a view of fields shows at a path: a list or a text.
+func (h *History) sequenceAt(p Path, v *View) (*object, scope, error) {
+	obj, sc := h.root, v.top()
+	for i, step := range p {
+		at, in, err := h.step(obj, step, sc)
+		if err != nil {
+			return nil, sc, fmt.Errorf("%w: %s: there is no such field or element", ErrPlace, p[:i+1])
+		}
+		o := h.show(at, in)
+		switch {
+		case !o.shown:
+			return nil, sc, fmt.Errorf("%w: %s: there is no such field or element", ErrPlace, p[:i+1])
+		case o.made():
+			return nil, sc, fmt.Errorf("%w: %s: the view makes it of several, it has no places of its own", ErrPlace, p[:i+1])
+		}
+		if obj, sc = h.objects[o.id], in; obj == nil && i < len(p)-1 {
+			return nil, sc, fmt.Errorf("%w: %s: it is a single value", ErrPlace, p[:i+1])
 		}
 	}
-	return nil, fmt.Errorf("%w: %s: it is no list or text", ErrPlace, p)
+	if obj == nil || obj.seq == nil {
+		return nil, sc, fmt.Errorf("%w: %s: it is no list or text", ErrPlace, p)
+	}
+	return obj, sc, nil
 }
 
-// textAt returns what a view shows at a path: a text.
-func (h *History) textAt(p Path, v *View) (*sequence, error) {
-	seq, err := h.sequenceAt(p, v)
-	if err == nil && !seq.text {
-		return nil, fmt.Errorf("%w: %s: it is no text", ErrPlace, p)
+// textAt returns what a view of fields shows at a path: a text.
+func (h *History) textAt(p Path, v *View) (*sequence, scope, error) {
+	obj, sc, err := h.sequenceAt(p, v)
+	if err != nil {
+		return nil, sc, err
 	}
-	return seq, err
+	if obj.kind != MakeText {
+		return nil, sc, fmt.Errorf("%w: %s: it is no text", ErrPlace, p)
+	}
+	return obj.seq, sc, nil
 }
 
 // Convert turns a position in the text at p, as the view shows it, from one unit
@@ -141,7 +187,8 @@ func (h *History) textAt(p Path, v *View) (*sequence, error) {
 // counts as its beginning. It takes logarithmic time, after edits a little more,
 // and the first time as long as reading the text. The error wraps ErrPlace.
 func (h *History) Convert(p Path, v *View, pos int, from, to Unit) (int, error) {
-	seq, err := h.textAt(p, v)
+	h, v = h.under(v), v.fields()
+	seq, _, err := h.textAt(p, v)
 	if err != nil {
 		return 0, err
 	}

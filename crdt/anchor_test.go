@@ -166,6 +166,48 @@ func TestAnchorsOfLists(t *testing.T) {
 	require.Equal(t, 2, pos)
 }
 
+// TestAnchorsInViews counts positions in what a view shows: one that hides an
+// element that this replica deleted, and one that shows the record as of one branch.
+func TestAnchorsInViews(t *testing.T) {
+	a, b := crdt.NewHistory(), crdt.NewHistory()
+	put(t, a, "l", []any{"x", "y", "z"}, crdt.Merge)
+	put(t, a, "t", crdt.Text("abc"), crdt.Merge)
+	pullAll(t, b, a)
+	list := pathOf(t, "l")
+	anchor, err := a.AnchorAt(list, nil, 2, crdt.Behind)
+	require.NoError(t, err)
+	hidden, err := a.AnchorAt(list, nil, 1, crdt.Ahead)
+	require.NoError(t, err)
+	require.NoError(t, editAs(a, replica1, func(e *crdt.Edit) error { return e.Delete(pathOf(t, "l[0]")) }))
+	require.NoError(t, editAs(b, replica2, func(e *crdt.Edit) error {
+		require.NoError(t, e.Splice(textPath, 1, 1, ""))
+		return e.Put(pathOf(t, "l[0]"), "X", crdt.Merge)
+	}))
+	pullAll(t, a, b)
+	length := a.Len()
+	for name, want := range map[string][3]int{"automerge": {2, 1, 2}, "local": {1, 0, 2}, "whole-record-lww": {2, 1, 2}} {
+		v, err := crdt.Policy{Default: name}.View(replica1)
+		require.NoError(t, err)
+		shown := a.Value(v)
+		for i, x := range []crdt.Anchor{anchor, hidden} {
+			pos, err := a.Position(list, v, x)
+			require.NoError(t, err)
+			require.Equal(t, want[i], pos, "%s: %v", name, shown)
+		}
+		n, err := a.Convert(textPath, v, want[2], crdt.UTF8, crdt.CodePoints)
+		require.NoError(t, err)
+		require.Equal(t, want[2], n)
+		for pos := range shown["l"].([]any) {
+			x, err := a.AnchorAt(list, v, pos, crdt.Behind)
+			require.NoError(t, err)
+			got, err := a.Position(list, v, x)
+			require.NoError(t, err)
+			require.Equal(t, pos, got)
+		}
+	}
+	require.Equal(t, length, a.Len(), "reading writes nothing")
+}
+
 func TestAnchorEnds(t *testing.T) {
 	h := crdt.NewHistory()
 	put(t, h, "t", crdt.Text("ab"), crdt.Merge)

@@ -46,7 +46,8 @@ type TextSpan struct {
 // values are one. The result is what Automerge's marks returns, but for the unit.
 // The error wraps ErrPlace.
 func (h *History) Marks(p Path, v *View) ([]MarkSpan, error) {
-	seq, err := h.textAt(p, v)
+	h, v = h.under(v), v.fields()
+	seq, _, err := h.textAt(p, v)
 	if err != nil || seq.root.marks == 0 {
 		return nil, err
 	}
@@ -108,7 +109,8 @@ const maxSpanMarks = 1 << 22
 // end and at blocks: what an editor loads. The error wraps ErrPlace,
 // unless a few million marks overlap, which is refused.
 func (h *History) Spans(p Path, v *View) ([]TextSpan, error) {
-	seq, err := h.textAt(p, v)
+	h, v = h.under(v), v.fields()
+	seq, sc, err := h.textAt(p, v)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +135,7 @@ func (h *History) Spans(p Path, v *View) ([]TextSpan, error) {
 			continue
 		case h.op(e.slot.first).Action == MakeMap:
 			flush()
-			spans = append(spans, TextSpan{Block: h.mapValue(h.objects[e.slot.first], v.top())})
+			spans = append(spans, TextSpan{Block: h.mapValue(h.objects[e.slot.first], sc)})
 			continue
 		}
 		if stale {
@@ -226,6 +228,9 @@ func goValues(m map[string]Value) map[string]any {
 // mark. The value is a scalar; a name has one value at a place, so what was marked
 // with it before is marked anew. It shows alike in every Automerge.
 func (e *Edit) Mark(p Path, from, to int, name string, value any, x Expand) error {
+	if err := e.adopt(); err != nil {
+		return err
+	}
 	obj, _, err := e.findObject(p, MakeText, "text")
 	if err != nil {
 		return err
