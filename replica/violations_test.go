@@ -210,3 +210,32 @@ func requireWinners(t testing.TB, r *replica.Replica) {
 	}
 	require.Equal(t, dangling, n)
 }
+
+// BenchmarkViolations lists what is wrong with 20,000 records: 20 pairs of equal
+// names and 20 dangling references.
+func BenchmarkViolations(b *testing.B) {
+	ctx := context.Background()
+	r := open(b, nil)
+	const n = 20_000
+	for from := 0; from < n; from += 1000 {
+		require.NoError(b, r.Update(ctx, func(tx *replica.Tx) error {
+			for i := from; i < from+1000; i++ {
+				v := map[string]any{"name": fmt.Sprint("n", i), "next": fmt.Sprint((i + 1) % n), "text": "some more that nobody looks at"}
+				if i%1000 == 0 {
+					v["name"], v["next"] = fmt.Sprint("n", i+1), "nowhere"
+				}
+				if err := tx.Put(key(fmt.Sprint(i)), v); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	require.NoError(b, r.SetConstraints(ctx, "notes", replica.Constraints{
+		Unique: []string{"name"}, References: []replica.Reference{{Field: "next", Collection: "notes"}}}))
+	for b.Loop() {
+		if got := len(violations(b, r, "notes")); got != 40 {
+			b.Fatal(got)
+		}
+	}
+}
