@@ -15,6 +15,11 @@ const (
 	MaxDocumentOps     = 1 << 21  // operations, deletions included
 	MaxDocumentChanges = 1 << 20  // changes, and actors
 	maxInflate         = 48 << 20 // bytes by which columns may be longer inflated than the chunk is
+
+	// The encoded changes may have this many bytes, and as many more as the columns
+	// have: a column can say a long message once for a million changes.
+	maxEncoded       = 16 << 20
+	encodedPerChange = 512
 )
 
 // document is a document chunk on its way to changes. References in it name
@@ -24,6 +29,7 @@ type document struct {
 	actors  []ActorID
 	heads   []Hash
 	unknown int // columns
+	size    int // bytes of columns, inflated
 
 	changeCols [docChangeColumnCount][]byte
 	opCols     [docOpColumnCount][]byte

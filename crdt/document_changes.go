@@ -15,12 +15,13 @@ func (d *document) encode() {
 		return
 	}
 	w := documentWriter{
-		d:     d,
-		seen:  make([]uint32, len(d.actors)),
-		local: make([]uint32, len(d.actors)),
-		alone: make([][]ActorID, len(d.actors)),
-		head:  make([]byte, 0, 4<<10),
-		cols:  make([]byte, 0, 4<<10),
+		d:      d,
+		seen:   make([]uint32, len(d.actors)),
+		local:  make([]uint32, len(d.actors)),
+		alone:  make([][]ActorID, len(d.actors)),
+		head:   make([]byte, 0, 4<<10),
+		cols:   make([]byte, 0, 4<<10),
+		budget: maxEncoded + d.size + encodedPerChange*len(d.changes),
 	}
 	deps := d.deps
 	for i := range d.changes {
@@ -43,6 +44,7 @@ type documentWriter struct {
 	head   []byte // scratch of the encoder
 	cols   []byte
 	room   []byte // for raw bytes
+	budget int    // raw bytes that may still be made
 }
 
 func (w *documentWriter) change(i int, deps []uint32) {
@@ -83,6 +85,9 @@ func (w *documentWriter) write(c *Change) {
 	var err error
 	if w.room, err = c.encodeIn(w.head[:0], w.cols[:0], w.room); err != nil {
 		w.d.f.err = err.(*InvalidError)
+	}
+	if w.budget -= len(c.raw); w.budget < 0 {
+		w.d.f.set(CodeSize, "the changes are much longer than the document")
 	}
 }
 

@@ -93,6 +93,7 @@ func (d *document) split(r *reader, list []listedColumn, specs []uint64, cols []
 			b = d.inflate(b, budget)
 		}
 		cols[i] = b
+		d.size += len(b)
 	}
 }
 

@@ -183,3 +183,17 @@ func TestAnnouncedNumbersAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// A message that is written once for many changes is in each of them.
+func TestRepeatedMessagesAreBounded(t *testing.T) {
+	const n, length = 20_000, 100_000
+	run := func(v ...byte) []byte { return append(appendSvarint(nil, n), v...) }
+	d := crdt.DocumentDraft{Actors: []crdt.ActorID{"a"}, ChangeCols: make([][]byte, 9), OpCols: make([][]byte, 16)}
+	d.ChangeCols[0], d.ChangeCols[1], d.ChangeCols[2], d.ChangeCols[5] = run(0), run(1), run(0), run(0)
+	d.FixHeads()
+	require.Len(t, requireHarmless(t, d.Chunk()), n, "without messages")
+	d.ChangeCols[4] = append(run(appendUvarint(nil, length)...), make([]byte, length)...)
+	require.Nil(t, requireHarmless(t, d.Chunk()))
+	_, err := crdt.ParseDocument(d.Chunk())
+	require.ErrorContains(t, err, "much longer than the document")
+}

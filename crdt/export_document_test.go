@@ -71,6 +71,9 @@ func (d *DocumentDraft) FixHeads() {
 	x := &document{f: &failure{}, actors: d.Actors}
 	copy(x.changeCols[:], d.ChangeCols)
 	copy(x.opCols[:], d.OpCols)
+	for _, c := range append(append([][]byte{}, d.ChangeCols...), d.OpCols...) {
+		x.size += len(c)
+	}
 	x.readChanges(MaxDocumentChanges)
 	x.readOps(MaxDocumentOps)
 	x.encode()
