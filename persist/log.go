@@ -17,7 +17,7 @@ type LogRow struct {
 	Key    crdt.Key
 	Hash   crdt.Hash
 	Data   []byte // the chunk
-	Source int64  // the peer it came from, 0: made here
+	Source int64  // the peer it came from, 0: made here; negative: see Withdrawn
 	Time   int64  // ms since 1970, when it was appended
 }
 

@@ -56,6 +56,12 @@ const (
 	qPending
 	qInsertPeer
 	qUpdatePeer
+	qForks
+	qForksOf
+	qCountForks
+	qOpenForks
+	qPutFork
+	qWithdraw
 	qLastView
 	qViews
 	qAddView
@@ -189,6 +195,13 @@ var queries = [numQueries]struct{ what, sql string }{
 	qUpdatePeer: {"update peer", `UPDATE peers SET name = ?, read_epoch = ?, read_lsn = ?, read_chain = ?,
 		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?, doubt = ?
 		WHERE id = ?`},
+	qForks:      {"read forks", "SELECT " + forkColumns + " FROM forks ORDER BY collection, id, seq"},
+	qForksOf:    {"read forks", "SELECT " + forkColumns + " FROM forks WHERE collection = ? AND id = ? ORDER BY seq"},
+	qCountForks: {"count forks", "SELECT count(*) FROM forks"},
+	qOpenForks:  {"count forks", "SELECT count(*) FROM forks WHERE settled = 0"},
+	qPutFork: {"write fork", "INSERT INTO forks (" + forkColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET settled = max(settled, excluded.settled)`},
+	qWithdraw: {"withdraw change", "UPDATE log SET source = -1 - source WHERE source >= 0 AND lsn = ?"},
 	qLastView: {"read view changes", "SELECT coalesce(max(seq), 0) FROM views"},
 	qViews: {"read view changes", `SELECT v.seq, r.collection, r.id, v.lsn FROM views v JOIN records r ON r.rid = v.rid
 		WHERE v.seq > ? ORDER BY v.seq LIMIT ?`},
@@ -251,6 +264,7 @@ const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?1) UNION ALL
 const (
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
 		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt`
+	forkColumns       = "collection, id, actor, seq, have, got, peer, time, settled"
 	parkedColumns     = "id, peer, set_id, reason, time, data"
 	quarantineColumns = "id, peer, collection, record, hash, code, detail, time, data"
 )

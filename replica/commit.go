@@ -37,6 +37,7 @@ type writer struct {
 	cache  *cache
 	views  map[string]view // by collection
 	parked int             // sets that wait in the file; -1: not counted yet
+	forks  int64           // forks noted in the file; -1: not counted yet
 	packer *transport.Codec
 }
 
@@ -64,7 +65,7 @@ func (w *writer) init(r *Replica) {
 func (w *writer) reset() {
 	w.cache.clear()
 	w.views = map[string]view{}
-	w.parked = -1
+	w.parked, w.forks = -1, -1
 }
 
 // view returns the policy that the collection's stored values follow.
@@ -218,7 +219,7 @@ func (b *batch) forget() {
 	for _, e := range b.order {
 		b.w.cache.remove(e.row.Key)
 	}
-	b.w.parked = -1
+	b.w.parked, b.w.forks = -1, -1
 }
 
 // loadHistory reads a record's changes. What the file holds was validated when

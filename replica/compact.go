@@ -164,6 +164,12 @@ func (r *Replica) readLong(ctx context.Context, key crdt.Key) (l *long, skip str
 		if l.rec == nil {
 			return ErrNotFound
 		}
+		for f, err := range rd.ForksOf(key) {
+			if err != nil || !f.Settled {
+				skip = SkipForked
+				return err
+			}
+		}
 		for _, err := range rd.ParkedOn(key) {
 			skip = SkipParked
 			return err

@@ -30,13 +30,19 @@ func (f *follower) differences(rd *persist.Reader, row *persist.LogRow, c *crdt.
 		return nil, err
 	}
 	e := f.cache.get(row.Key)
-	if e == nil {
-		e = &entry{row: persist.Record{Key: row.Key}}
-		if e.hist, err = historyBefore(rd, row); err != nil {
-			return nil, err
+	if e != nil {
+		diffs, err := e.hist.AddDiff(c, v.View)
+		if err == nil {
+			f.cache.resize(e)
+			return diffs, nil
 		}
-		f.cache.put(e)
+		f.cache.remove(row.Key) // changes of it were withdrawn: read it again
 	}
+	e = &entry{row: persist.Record{Key: row.Key}}
+	if e.hist, err = historyBefore(rd, row); err != nil {
+		return nil, err
+	}
+	f.cache.put(e)
 	diffs, err := e.hist.AddDiff(c, v.View)
 	if err != nil {
 		f.cache.remove(row.Key)

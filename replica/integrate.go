@@ -97,10 +97,17 @@ func (b *batch) take(in *inbound, exceptions *[]transport.Exception) error {
 	}
 	switch {
 	case ref == nil:
-		if added {
-			return b.unpark(in.members, exceptions)
+		if !added {
+			return nil
 		}
-		return nil
+		if err := b.unpark(in.members, exceptions); err != nil {
+			return err
+		}
+		return b.settleAll(in.members, exceptions)
+	case ref.code == codeForked:
+		if kept, err := b.fork(in, ref, exceptions); kept || err != nil {
+			return err
+		}
 	case waits && bug(bugForgetParked):
 		*exceptions = append(*exceptions, in.exception(ref, transport.Parked))
 		return nil
@@ -108,6 +115,9 @@ func (b *batch) take(in *inbound, exceptions *[]transport.Exception) error {
 		err := b.park(in, ref)
 		if !errors.Is(err, persist.ErrCapped) {
 			*exceptions = append(*exceptions, in.exception(ref, transport.Parked))
+			if err == nil {
+				err = b.settleAll(in.members, exceptions)
+			}
 			return err
 		}
 		ref.code, ref.detail = codeFull, "too many changes of this peer wait for dependencies: "+ref.detail
@@ -219,15 +229,16 @@ func (b *batch) unpark(changed []crdt.Member, exceptions *[]transport.Exception)
 
 // retry integrates a parked set if it fits now, and returns its members then.
 func (b *batch) retry(p *persist.ParkedSet, exceptions *[]transport.Exception) ([]crdt.Member, error) {
-	f, err := b.w.codec().Decode(p.Data)
-	changes, ok := f.(*transport.Changes)
-	if err != nil || !ok || len(changes.Sets) != 1 {
-		return nil, fmt.Errorf("parked set %d is damaged, run doctor: %v", p.ID, err)
+	in, err := b.unpack(p)
+	if err != nil {
+		return nil, err
 	}
-	in := parseSet(changes.Sets[0])
 	source := b.source
 	b.source = p.Peer
 	ref, waits, added, err := b.try(&in)
+	if err == nil && ref != nil && ref.code == codeForked {
+		waits, err = b.noteFork(&in, ref)
+	}
 	b.source = source
 	if err != nil || waits {
 		return nil, err
@@ -244,6 +255,16 @@ func (b *batch) retry(p *persist.ParkedSet, exceptions *[]transport.Exception) (
 		return nil, nil
 	}
 	return in.members, nil
+}
+
+// unpack returns the set that was parked.
+func (b *batch) unpack(p *persist.ParkedSet) (in inbound, err error) {
+	f, err := b.w.codec().Decode(p.Data)
+	changes, ok := f.(*transport.Changes)
+	if err != nil || !ok || len(changes.Sets) != 1 {
+		return in, fmt.Errorf("parked set %d is damaged, run doctor: %v", p.ID, err)
+	}
+	return parseSet(changes.Sets[0]), nil
 }
 
 // quarantine keeps the change at fault, with the reason.

@@ -204,9 +204,11 @@ func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
 	if o.held(&rows[0]) {
 		return set, 0
 	}
-	set.Members = make([]transport.Member, len(rows))
+	set.Members = make([]transport.Member, 0, len(rows))
 	for i := range rows {
-		set.Members[i] = transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data}
+		if !rows[i].Withdrawn() {
+			set.Members = append(set.Members, transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data})
+		}
 	}
 	if bug(bugDropChange) && rows[0].Hash[0] < 16 {
 		set.Members = set.Members[1:]

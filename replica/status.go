@@ -25,6 +25,7 @@ type Status struct {
 	Conflicted  int64 // records with a conflict
 	Parked      int64 // sets that wait for a dependency
 	Quarantined int64 // refused changes that are kept
+	Forked      int64 // forks that are not repaired, see Forks
 	Stale       int64 // records whose stored value is still to follow the policy; computed when read
 	Peers       []PeerStatus
 }
@@ -53,6 +54,9 @@ func (r *Replica) Status(ctx context.Context) (Status, error) {
 		}
 		st.Log, st.Records, st.Changes = rd.Head(), counts.Records-counts.Deleted, counts.Changes
 		st.Conflicted, st.Parked, st.Quarantined = counts.Conflicted, counts.Parked, counts.Quarantined
+		if st.Forked, err = rd.OpenForks(); err != nil {
+			return err
+		}
 		if st.Stale, err = r.countStale(rd); err != nil {
 			return err
 		}

@@ -155,6 +155,13 @@ func (t *tailer) begin(head crdt.LSN) {
 	}
 }
 
+// forget drops the rows in memory, because some have changed in the file.
+func (t *tailer) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rows, t.size = nil, 0
+}
+
 // concerns reports whether the ear wants any of the rows.
 func (t *tailer) concerns(e *ear, rows []persist.LogRow) bool {
 	for i := range rows {

@@ -85,7 +85,7 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, vi
 		}
 		for i := range rows {
 			pos = rows[i].LSN
-			if !want(&rows[i]) {
+			if !want(&rows[i]) || rows[i].Withdrawn() {
 				continue
 			}
 			ev, err := r.event(ctx, follow, &rows[i])
