@@ -1,15 +1,13 @@
 package persist
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -37,7 +35,8 @@ func openWriter(ctx context.Context, path string, opts *Options) (*conn, error) 
 	return c, nil
 }
 
-// inspect looks at the file as bytes. Absent and empty ones are to be created.
+// inspect looks at the file without writing. Absent and empty ones are to be
+// created.
 func inspect(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -53,29 +52,51 @@ func inspect(path string) error {
 		return ErrNotFile
 	}
 	// SQLite would fall back to reading only, and fail at the first write.
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrPermission) {
+	if err := syscall.Access(path, accessWrite); err != nil {
 		return ErrReadOnly
 	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	if info.Size() == 0 {
 		return nil
 	}
-	var header [100]byte // SQLite file format, section 1.3
-	if _, err := io.ReadFull(f, header[:]); err != nil {
-		return ErrNotOurs
+	return inspectHeader(path)
+}
+
+// accessWrite is W_OK of access(2).
+const accessWrite = 2
+
+// inspectHeader tells whose file it is by its first page. SQLite has to read it:
+// if this process has the file open already, closing another descriptor of it
+// would drop SQLite's locks (fcntl(2), "record locks").
+func inspectHeader(path string) error {
+	c, err := connect(path, "ro&immutable=1")
+	if err != nil {
+		return noDatabase(err)
 	}
-	if !bytes.HasPrefix(header[:], []byte("SQLite format 3\x00")) ||
-		binary.BigEndian.Uint32(header[68:]) != applicationID {
+	defer c.close()
+	id, err := c.pragma("PRAGMA application_id")
+	if err != nil {
+		return noDatabase(fmt.Errorf("read application id: %w", err))
+	}
+	if id != int64(applicationID) {
 		return ErrNotOurs
 	}
 	if wal, err := os.Stat(path + "-wal"); err == nil && wal.Size() > 0 {
 		return inspectSchema(path)
 	}
-	return checkVersion(int64(binary.BigEndian.Uint32(header[60:])))
+	v, err := c.pragma("PRAGMA user_version")
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	return checkVersion(v)
+}
+
+// noDatabase turns SQLite's word for a file that is none into ours.
+func noDatabase(err error) error {
+	var e sqlite3.Error
+	if errors.As(err, &e) && (e.Code == sqlite3.ErrNotADB || e.Code == sqlite3.ErrCorrupt) {
+		return ErrNotOurs
+	}
+	return err
 }
 
 // inspectSchema reads the version through a connection that cannot write: a
