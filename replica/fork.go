@@ -204,7 +204,7 @@ func (b *batch) plant(e *entry, anew []*crdt.Change) error {
 }
 
 // fork notes that a member of the set forks its record, and keeps the set. It
-// reports false if there are too many of either.
+// reports false if there are too many of either, or the set forks itself.
 func (b *batch) fork(in *inbound, ref *refusal, exceptions *[]transport.Exception) (kept bool, err error) {
 	if kept, err = b.noteFork(in, ref); !kept || err != nil {
 		return kept, err
@@ -222,26 +222,40 @@ func (b *batch) fork(in *inbound, ref *refusal, exceptions *[]transport.Exceptio
 }
 
 // noteFork writes down that a member of the set forks its record; false if there
-// are too many forks.
+// are too many forks, or none without the rest of the set.
 func (b *batch) noteFork(in *inbound, ref *refusal) (noted bool, err error) {
 	m := in.members[ref.member]
 	e, err := b.entry(m.Key)
 	if err != nil {
 		return false, err
 	}
-	var fork *crdt.ForkError
-	if _, err := e.hist.Add(m.Change); !errors.As(err, &fork) {
-		return false, fmt.Errorf("add a change that forks its record: %w", err)
+	have, ok := rival(e.hist, m.Change)
+	if !ok {
+		return false, nil // it forks another change of its own set
 	}
 	b.w.forks = -1
 	err = b.tx.PutFork(&persist.Fork{
-		Key: m.Key, Actor: fork.Actor, Seq: fork.Seq, Have: fork.Have, Got: fork.Got,
+		Key: m.Key, Actor: m.Change.Actor(), Seq: m.Change.Seq(), Have: have, Got: m.Change.Hash(),
 		Peer: b.source, Time: b.w.r.opts.Now().UnixMilli(),
 	})
 	if errors.Is(err, persist.ErrCapped) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// rival returns the change of the history that has the actor and sequence number
+// of another one.
+func rival(h *crdt.History, c *crdt.Change) (hash crdt.Hash, ok bool) {
+	if h.Seq(c.Actor()) < c.Seq() || h.Has(c.Hash()) {
+		return hash, false
+	}
+	for held := range h.Changes() {
+		if held.Seq() == c.Seq() && held.Actor() == c.Actor() {
+			return held.Hash(), true
+		}
+	}
+	return hash, false
 }
 
 // settleAll settles what it can of the records' forks, after something was added
