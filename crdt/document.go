@@ -220,7 +220,7 @@ func (d *document) readChange(r *changeRows, i int, seqs []uint32) {
 		f.set(CodeSequence, "sequence %d of %s follows %d", seq, d.actors[actor], seqs[actor]-1)
 	case maxOp < 0 || maxOp >= MaxCounter:
 		f.set(CodeSequence, "max op %d", maxOp)
-	case !utf8.ValidString(c.message):
+	case (i == 0 || c.message != d.changes[i-1].message) && !utf8.ValidString(c.message):
 		f.set(CodeEncoding, "message: invalid UTF-8")
 	}
 	c.seq, d.authors[i], d.maxOps[i] = uint64(seq), uint32(actor), uint32(maxOp)

@@ -77,11 +77,9 @@ func mutateDocument(t testing.TB, rng *rand.Rand, chunk, other []byte) []byte {
 func requireHarmless(t testing.TB, b []byte) []*crdt.Change {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	start := time.Now()
 	changes, err := crdt.ParseChunks(b)
-	took := time.Since(start)
 	runtime.ReadMemStats(&after)
-	require.Less(t, took, time.Second, "%x", b)
+	require.False(t, hangs(b), "%x", b)
 	require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(64<<20+len(b)), "%x", b)
 	if err != nil {
 		var invalid *crdt.InvalidError
@@ -94,6 +92,19 @@ func requireHarmless(t testing.TB, b []byte) []*crdt.Change {
 		require.Equal(t, crdt.Fields(parsed), crdt.Fields(c), "%x", b)
 	}
 	return changes
+}
+
+// hangs reports whether parsing takes more than a second, also when it is tried
+// again: other processes may have held up the first attempts.
+func hangs(b []byte) bool {
+	for range 5 {
+		start := time.Now()
+		_, _ = crdt.ParseChunks(b)
+		if time.Since(start) < slowdown*time.Second {
+			return false
+		}
+	}
+	return true
 }
 
 // TestDocumentMutants alters documents. What is accepted, and makes a history,
