@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,7 +21,7 @@ import (
 	"github.com/godwitdb/godwit/transport/memlink"
 )
 
-// target of attacks: a hub that is reached over both links, holds a record, and
+// victim is a target of attacks: a hub that is reached over both links, holds a record, and
 // has an honest peer in session all the time.
 type victim struct {
 	t      *testing.T
@@ -282,29 +281,6 @@ func TestBytesThatAreNoFrames(t *testing.T) {
 	})
 }
 
-// waiting returns n changes of any size that wait for what never comes.
-func waiting(n int, ops uint64) (chunks [][]byte) {
-	for i := range n {
-		d := draft{author: crdt.ActorID(fmt.Sprintf("w%07d", i)), deps: []crdt.Hash{{1}}, seq: 1, start: 1, time: 1e12}
-		chunks = append(chunks, seal(inflating(&d, ops)))
-	}
-	return chunks
-}
-
-// inflating is a change whose columns are one run each: a few dozen bytes for
-// any number of operations, which set one key to null.
-func inflating(d *draft, ops uint64) []byte {
-	var e encoder
-	run := func(value string) []byte { return []byte(e.sleb(int64(ops)) + value) }
-	if ops == 1 {
-		d.ops = []draftOp{{inMap: true, key: "k", action: crdt.Set}}
-		return e.data(d, nil)
-	}
-	return e.data(d, func([]column) []column {
-		return []column{{0x15, run(e.lengthed("k"))}, {0x34, []byte(e.uleb(ops))}, {0x42, run(e.uleb(1))}, {0x56, run(e.uleb(0))}, {0x70, run(e.uleb(0))}}
-	})
-}
-
 func single(id string, chunk []byte) transport.Set {
 	return transport.Set{Members: []transport.Member{{Collection: "notes", ID: id, Data: chunk}}}
 }
@@ -332,80 +308,7 @@ func (p *rawPeer) offer(sets ...transport.Set) (codes map[string]int) {
 	}
 }
 
-func TestFloodOfParkedSets(t *testing.T) {
-	v := newVictim(t)
-	p := dialRaw(t, v.net.Link("evil", "hub"))
-	p.shakeEvil()
-	const extra = 100
-	var sets []transport.Set
-	for i, chunk := range waiting(persist.MaxParkedSets+extra, 1) {
-		sets = append(sets, single(fmt.Sprint("parked", i%7), chunk))
-	}
-	codes := map[string]int{}
-	for len(sets) > 0 {
-		n := min(1000, len(sets))
-		for code, k := range p.offer(sets[:n]...) {
-			codes[code] += k
-		}
-		sets = sets[n:]
-	}
-	require.Equal(t, map[string]int{"parked": persist.MaxParkedSets, "full": extra}, codes)
-	st, err := v.r.Status(context.Background())
-	require.NoError(t, err)
-	require.EqualValues(t, persist.MaxParkedSets, st.Parked)
-	require.EqualValues(t, extra, st.Quarantined)
-	x := v.honest.push(member("late", v.chain[9]))
-	require.Equal(t, "parked", x[0].Code, "another peer has room of its own")
-	v.requireUnharmed()
-	require.Equal(t, map[string]int{}, p.offer(single("evil", v.chain[0].Raw())), "the session goes on")
-}
-
-func TestFloodOfRefusedChanges(t *testing.T) {
-	v := newVictim(t)
-	p := dialRaw(t, v.net.Link("evil", "hub"))
-	p.shakeEvil()
-	var sets []transport.Set
-	for i := range persist.MaxQuarantined + 500 {
-		damaged := bytes.Clone(v.chain[0].Raw())
-		damaged[len(damaged)-1] ^= 1
-		sets = append(sets, single(fmt.Sprint("bad", i), damaged))
-	}
-	require.Equal(t, map[string]int{crdt.CodeChunk: len(sets)}, p.offer(sets...))
-	st, err := v.r.Status(context.Background())
-	require.NoError(t, err)
-	require.EqualValues(t, persist.MaxQuarantined, st.Quarantined)
-	v.requireUnharmed()
-	require.Equal(t, map[string]int{}, p.offer(single("evil", v.chain[0].Raw())), "the session goes on")
-}
-
-// A few dozen bytes that stand for a million operations are held one at a time.
-func TestChangesThatInflate(t *testing.T) {
-	v := newVictim(t)
-	p := dialRaw(t, v.net.Link("evil", "hub"))
-	p.shakeEvil()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	var sets []transport.Set
-	for i, chunk := range waiting(12, crdt.MaxOps) {
-		require.Less(t, len(chunk), 200)
-		sets = append(sets, single(fmt.Sprint("huge", i), chunk))
-	}
-	require.Equal(t, map[string]int{"parked": 12}, p.offer(sets...))
-	several := transport.Set{}
-	for _, chunk := range waiting(3, crdt.MaxOps/2) {
-		several.Members = append(several.Members, transport.Member{Collection: "notes", ID: "several", Data: chunk})
-	}
-	require.Equal(t, map[string]int{transport.CodeTooLarge: 1}, p.offer(several))
-	d := draft{author: "beyond", seq: 1, start: 1}
-	require.Equal(t, map[string]int{crdt.CodeEncoding: 1}, p.offer(single("beyond", seal(inflating(&d, crdt.MaxOps+1)))))
-	runtime.ReadMemStats(&after)
-	require.Less(t, int64(after.HeapSys)-int64(before.HeapSys), int64(800<<20), "12 of them at once would be 1.4 GB")
-	t.Logf("the heap grew by %d MiB", (int64(after.HeapSys)-int64(before.HeapSys))>>20)
-	v.requireUnharmed()
-}
-
-// Sets that are taken apart by nobody: a set is refused whole, for each way in
-// which one of its members can be bad.
+// A set is refused whole, for each way in which one of its members can be bad.
 func TestNothingOfABadSetIsApplied(t *testing.T) {
 	v := newVictim(t)
 	p := dialRaw(t, v.net.Link("evil", "hub"))

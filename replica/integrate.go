@@ -147,7 +147,9 @@ func (b *batch) try(in *inbound) (ref *refusal, waits, added bool, err error) {
 			if err := b.undo(fresh); err != nil {
 				return nil, false, false, err
 			}
-			return refusalOf(i, err), errors.As(err, &park), false, nil
+			ref := refusalOf(i, err)
+			ref.wait = waitOf(m, err)
+			return ref, errors.As(err, &park), false, nil
 		}
 		if isNew {
 			fresh = append(fresh, m)
@@ -192,7 +194,7 @@ func (b *batch) park(in *inbound, ref *refusal) error {
 		return fmt.Errorf("encode a set to be parked: %w", err)
 	}
 	keys := map[crdt.Key]bool{}
-	p := &persist.ParkedSet{Peer: b.source, Set: crdt.SetIDOf(in.members), Data: data, Reason: ref.detail, Time: b.w.r.opts.Now().UnixMilli()}
+	p := &persist.ParkedSet{Peer: b.source, Set: crdt.SetIDOf(in.members), Data: append(ref.wait.append(nil), data...), Reason: ref.detail, Time: b.w.r.opts.Now().UnixMilli()}
 	for _, m := range in.members {
 		if !keys[m.Key] {
 			keys[m.Key] = true
@@ -229,6 +231,9 @@ func (b *batch) unpark(changed []crdt.Member, exceptions *[]transport.Exception)
 
 // retry integrates a parked set if it fits now, and returns its members then.
 func (b *batch) retry(p *persist.ParkedSet, exceptions *[]transport.Exception) ([]crdt.Member, error) {
+	if still, err := b.stillWaits(p); err != nil || still {
+		return nil, err
+	}
 	in, err := b.unpack(p)
 	if err != nil {
 		return nil, err
@@ -238,6 +243,10 @@ func (b *batch) retry(p *persist.ParkedSet, exceptions *[]transport.Exception) (
 	ref, waits, added, err := b.try(&in)
 	if err == nil && ref != nil && ref.code == codeForked {
 		waits, err = b.noteFork(&in, ref)
+	} else if err == nil && waits { // for something else now
+		if err = b.park(&in, ref); errors.Is(err, persist.ErrCapped) {
+			err = nil // it stays as it is
+		}
 	}
 	b.source = source
 	if err != nil || waits {
@@ -257,14 +266,35 @@ func (b *batch) retry(p *persist.ParkedSet, exceptions *[]transport.Exception) (
 	return in.members, nil
 }
 
+// stillWaits reports whether what the set waits for is known to be missing yet.
+func (b *batch) stillWaits(p *persist.ParkedSet) (bool, error) {
+	w, _, ok := cutWait(p.Data)
+	if !ok {
+		return false, damaged(p, nil)
+	}
+	if w == (wait{}) {
+		return false, nil
+	}
+	e, err := b.entry(w.key)
+	return err == nil && !w.over(e.hist), err
+}
+
 // unpack returns the set that was parked.
 func (b *batch) unpack(p *persist.ParkedSet) (in inbound, err error) {
-	f, err := b.w.codec().Decode(p.Data)
+	_, frame, ok := cutWait(p.Data)
+	if !ok {
+		return in, damaged(p, nil)
+	}
+	f, err := b.w.codec().Decode(frame)
 	changes, ok := f.(*transport.Changes)
 	if err != nil || !ok || len(changes.Sets) != 1 {
-		return in, fmt.Errorf("parked set %d is damaged, run doctor: %v", p.ID, err)
+		return in, damaged(p, err)
 	}
 	return parseSet(changes.Sets[0]), nil
+}
+
+func damaged(p *persist.ParkedSet, err error) error {
+	return fmt.Errorf("parked set %d is damaged, run doctor: %v", p.ID, err)
 }
 
 // quarantine keeps the change at fault, with the reason.
@@ -310,5 +340,5 @@ func refusalOf(member int, err error) *refusal {
 	case errors.Is(err, errForged):
 		code = codeForged
 	}
-	return &refusal{member, code, err.Error()}
+	return &refusal{member: member, code: code, detail: err.Error()}
 }

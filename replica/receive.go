@@ -32,6 +32,7 @@ type refusal struct {
 	member int // which of the set is at fault
 	code   string
 	detail string
+	wait   wait // what it lacks, when it may fit later
 }
 
 // receive reads frames until the connection ends, and parses what they carry.
@@ -160,7 +161,7 @@ func parseSet(wire transport.Set) inbound {
 	for i, m := range wire.Members {
 		key := crdt.Key{Collection: m.Collection, ID: m.ID}
 		if err := key.Valid(); err != nil {
-			in.refusal = &refusal{i, codeKey, err.Error()}
+			in.refusal = &refusal{member: i, code: codeKey, detail: err.Error()}
 			return in
 		}
 		c, err := crdt.ParseChange(m.Data)
@@ -178,7 +179,7 @@ func parseSet(wire transport.Set) inbound {
 
 func (in inbound) tooLarge(format string, args ...any) inbound {
 	clear(in.members) // what was parsed need not be kept
-	in.refusal = &refusal{0, transport.CodeTooLarge, "the set has " + fmt.Sprintf(format, args...)}
+	in.refusal = &refusal{code: transport.CodeTooLarge, detail: "the set has " + fmt.Sprintf(format, args...)}
 	return in
 }
 
