@@ -46,18 +46,17 @@ type runs struct {
 	f      *failure
 }
 
-// openRuns starts a column that has a value for each operation.
-func openRuns(cols *[columnCount][]byte, col int, f *failure) runs {
-	return runs{in: cols[col], col: col, f: f}
+// open starts a column that has a value for each operation.
+func (r *runs) open(cols *[columnCount][]byte, col int, f *failure) {
+	r.in, r.col, r.f = cols[col], col, f
 }
 
 // openNullable starts a column that is nulls throughout when it is absent.
-func openNullable(cols *[columnCount][]byte, col int, f *failure) runs {
-	r := openRuns(cols, col, f)
+func (r *runs) openNullable(cols *[columnCount][]byte, col int, f *failure) {
+	r.open(cols, col, f)
 	if len(r.in) == 0 {
 		r.kind, r.left, r.valued = runNulls, math.MaxInt, true
 	}
-	return r
 }
 
 // head reads the next run's header.
@@ -214,22 +213,20 @@ type bools struct {
 	f     *failure
 }
 
-// openBools starts a column that has a value for each operation.
-func openBools(cols *[columnCount][]byte, col int, f *failure) bools {
-	c := bools{in: cols[col], col: col, f: f, value: true}
+// open starts a column that has a value for each operation.
+func (c *bools) open(cols *[columnCount][]byte, col int, f *failure) {
+	c.in, c.col, c.f, c.value = cols[col], col, f, true
 	if len(c.in) > 0 && c.in[0] == 0 { // begins with a true
 		c.in, c.value = c.in[1:], false
 	}
-	return c
 }
 
 // openOptional starts a column that is false throughout when it is absent.
-func openOptional(cols *[columnCount][]byte, col int, f *failure) bools {
-	c := openBools(cols, col, f)
+func (c *bools) openOptional(cols *[columnCount][]byte, col int, f *failure) {
+	c.open(cols, col, f)
 	if len(c.in) == 0 {
 		c.left, c.value, c.any = math.MaxInt, false, true
 	}
-	return c
 }
 
 func (c *bools) next() bool {

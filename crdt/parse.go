@@ -15,23 +15,39 @@ func ParseChange(chunk []byte) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	both := &struct { // in one allocation
-		c Change
-		f failure
-	}{c: Change{raw: raw, hash: hash}}
-	c, f := &both.c, &both.f
+	p := &parsed{change: Change{raw: raw, hash: hash}}
+	c, f := &p.change, &p.f
 	r := reader{b: raw[head:], f: f}
-	r.header(c)
-	cols := r.columns()
+	r.header(p)
+	cols := [columnCount][]byte{}
+	r.columns(&cols)
 	c.extra = r.b
 	if f.err == nil {
 		c.checkExtra(f)
-		c.parseOps(&cols, f)
+		p.parseOps(&cols)
 	}
 	if f.err != nil {
 		return nil, f.err
 	}
 	return c, nil
+}
+
+// parsed is a change while it is read, in one allocation with room for what most
+// have: one actor, one operation, one predecessor.
+type parsed struct {
+	change Change
+	f      failure
+	actor  [1]ActorID
+	op     [1]Op
+	pred   [1]Ref
+}
+
+// take returns n zero values, in the room there is if that is enough.
+func take[T any](room []T, n int) []T {
+	if n <= len(room) {
+		return room[:n:n]
+	}
+	return make([]T, n)
 }
 
 // reader takes fields off a change's data. After a failure it yields zeros.
@@ -74,14 +90,15 @@ func (r *reader) fail(what string) {
 }
 
 // header reads what stands before the columns.
-func (r *reader) header(c *Change) {
+func (r *reader) header(p *parsed) {
+	c := &p.change
 	c.deps = r.deps()
 	author := r.actor()
 	c.seq = r.uleb("sequence number")
 	c.startOp = r.uleb("start op")
 	c.time = r.sleb("time")
 	message := r.bytes(r.uleb("message length"), "message")
-	c.actors = r.actors(author)
+	c.actors = r.actors(author, p.actor[:])
 	if r.f.err != nil {
 		return
 	}
@@ -128,7 +145,7 @@ func (r *reader) actor() ActorID {
 	return ActorID(view(r.bytes(n, "actor")))
 }
 
-func (r *reader) actors(author ActorID) []ActorID {
+func (r *reader) actors(author ActorID, room []ActorID) []ActorID {
 	n := r.uleb("actor count")
 	if n >= MaxActors {
 		r.f.set(CodeSize, "%d actors, at most %d are taken", n, MaxActors)
@@ -138,21 +155,21 @@ func (r *reader) actors(author ActorID) []ActorID {
 	if r.f.err != nil {
 		return nil
 	}
-	actors := make([]ActorID, 1, 1+n)
+	actors := take(room, 1+int(n))
 	actors[0] = author
-	for range n {
+	for i := 1; i < len(actors); i++ {
 		a := r.actor()
-		if last := actors[len(actors)-1]; a == author || (len(actors) > 1 && a <= last) {
+		if a == author || (i > 1 && a <= actors[i-1]) {
 			r.f.set(CodeActors, "the other actors do not ascend, or hold the author")
 		}
-		actors = append(actors, a)
+		actors[i] = a
 	}
 	return actors
 }
 
-// columns reads the column list and returns each column's bytes, by its index
-// in columnSpecs.
-func (r *reader) columns() (cols [columnCount][]byte) {
+// columns reads the column list and notes each column's bytes, by its index in
+// columnSpecs.
+func (r *reader) columns(cols *[columnCount][]byte) {
 	n := r.uleb("column count")
 	if n > columnCount {
 		r.fail("more columns than there are kinds")
@@ -162,7 +179,7 @@ func (r *reader) columns() (cols [columnCount][]byte) {
 	col := -1
 	for i := uint64(0); i < n && r.f.err == nil; i++ {
 		if col = nextColumn(r.uleb("column specification"), col, r.f); col < 0 {
-			return cols
+			return
 		}
 		which[i], sizes[i] = uint8(col), r.uleb("column length")
 		if sizes[i] == 0 {
@@ -172,7 +189,6 @@ func (r *reader) columns() (cols [columnCount][]byte) {
 	for i := uint64(0); i < n && r.f.err == nil; i++ {
 		cols[which[i]] = r.bytes(sizes[i], "column")
 	}
-	return cols
 }
 
 // nextColumn returns the index of the column with this specification, which has
