@@ -9,18 +9,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// deflateZeros returns n zeros, compressed.
+// deflateZeros returns n zeros, compressed. Blocks of zeros are all alike, so one
+// is compressed and repeated.
 func deflateZeros(t testing.TB, n int) []byte {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
 	require.NoError(t, err)
-	zeros := make([]byte, 1<<16)
-	for ; n > 0; n -= len(zeros) {
-		_, err = w.Write(zeros[:min(n, len(zeros))])
-		require.NoError(t, err)
-	}
+	_, err = w.Write(make([]byte, 1<<16))
+	require.NoError(t, err)
+	require.NoError(t, w.Flush())
+	block := bytes.Clone(b.Bytes())
+	b.Reset()
 	require.NoError(t, w.Close())
-	return b.Bytes()
+	return append(bytes.Repeat(block, n>>16), b.Bytes()...)
 }
 
 func appendUvarint(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }

@@ -165,7 +165,7 @@ func requireCoreAgrees(t testing.TB, changes []*crdt.Change, h *crdt.History) {
 
 // A bomb is refused without being inflated into memory.
 func TestInflationIsBounded(t *testing.T) {
-	bomb := deflateZeros(t, 64<<20)
+	bomb := deflateZeros(t, 256<<20)
 	require.Less(t, len(bomb), 1<<20)
 	data := append([]byte{0, 0}, 1, 0x3d) // no actors, no heads, one column: message, deflated
 	data = appendUvarint(data, uint64(len(bomb)))
