@@ -7,21 +7,30 @@ import (
 	"github.com/godwitdb/godwit/replica"
 )
 
-type doctorCmd struct{}
+type doctorCmd struct {
+	Repair bool `help:"First repair the forked records of which the branch held here gives way."`
+}
 
 // Help is shown by --help.
 func (doctorCmd) Help() string {
 	return `Walks the whole file: the store's invariants, and whether each record's history gives what is stored of it. Then lists
-the change sets that wait for another change, and the refused changes, with peer and reason. Changes nothing. Exits with
-1 when the file has a problem; what waits or was refused is none.
+the forked records, the change sets that wait for another change, and the refused changes, with peer and reason. Exits
+with 1 when the file has a problem; what is forked, waits or was refused is none.
+
+A record is forked when a program was copied with its actor, and both copies wrote: two changes have one name, and no
+Automerge takes the second. --repair writes one of the branches anew under other actors; it says for each fork whether
+that is to be done here or at the peer. Nothing is lost, and replicas that hold the same branch follow by themselves.
+Without --repair nothing is changed.
 
     godwit doctor
+    godwit doctor --repair
     godwit doctor --json`
 }
 
 // diagnosis is what doctor prints with --json.
 type diagnosis struct {
 	Problems    []problemLine `json:"problems"`
+	Forked      []forkLine    `json:"forked"`
 	Parked      []parkedLine  `json:"parked"`
 	Quarantined []refusedLine `json:"quarantined"`
 }
@@ -33,6 +42,19 @@ type problemLine struct {
 	LSN        int64  `json:"lsn"` // 0 if it is about no change
 	Detail     string `json:"detail"`
 	Advice     string `json:"advice"`
+}
+
+// forkLine is a fork.
+type forkLine struct {
+	Collection string `json:"collection"`
+	ID         string `json:"id"`
+	Actor      string `json:"actor"`
+	Seq        uint64 `json:"seq"`
+	Have       string `json:"have"`
+	Got        string `json:"got"`
+	Peer       string `json:"peer"`
+	Here       bool   `json:"here"` // --repair repairs it
+	Time       int64  `json:"time"`
 }
 
 // parkedLine is a change set that waits.
@@ -57,8 +79,11 @@ type refusedLine struct {
 
 // Run checks the replica.
 func (c *doctorCmd) Run(e *env) error {
-	d := diagnosis{Problems: []problemLine{}, Parked: []parkedLine{}, Quarantined: []refusedLine{}}
+	d := diagnosis{Problems: []problemLine{}, Forked: []forkLine{}, Parked: []parkedLine{}, Quarantined: []refusedLine{}}
 	err := e.replica(mustExist, func(r *replica.Replica) error {
+		if err := d.addForks(e, r, c.Repair); err != nil {
+			return err
+		}
 		err := r.Check(e.ctx, func(p replica.Problem) {
 			d.Problems = append(d.Problems, problemLine{
 				Kind: p.Kind, Collection: p.Key.Collection, ID: p.Key.ID, LSN: int64(p.LSN), Detail: p.Detail, Advice: p.Advice,
@@ -83,6 +108,32 @@ func (c *doctorCmd) Run(e *env) error {
 		err = fmt.Errorf("%s has %d problems", e.db, len(d.Problems))
 	}
 	return err
+}
+
+// addForks lists what is forked, after it was repaired if that is asked for.
+func (d *diagnosis) addForks(e *env, r *replica.Replica, repair bool) error {
+	forks, err := r.Forks(e.ctx)
+	if err != nil {
+		return err
+	}
+	repaired := map[crdt.Key]bool{}
+	for _, f := range forks {
+		if repair && f.Here && !repaired[f.Key] {
+			n, err := r.RepairFork(e.ctx, f.Key)
+			if err != nil {
+				return err
+			}
+			repaired[f.Key] = true
+			e.note("repaired %s: %d changes written anew", f.Key, n)
+		}
+		if repaired[f.Key] {
+			continue
+		}
+		d.Forked = append(d.Forked, forkLine{
+			f.Key.Collection, f.Key.ID, f.Actor.String(), f.Seq, f.Have.String(), f.Got.String(), f.Peer.String(), f.Here, f.Since.UnixMilli(),
+		})
+	}
+	return nil
 }
 
 // addHeld lists what waits and what was refused.
@@ -121,6 +172,14 @@ func (d *diagnosis) print(e *env) {
 		if p.Advice != "" {
 			e.printf("         %s\n", p.Advice)
 		}
+	}
+	for _, f := range d.Forked {
+		where := "the other side's branch gives way: repair it there"
+		if f.Here {
+			where = "this side's branch gives way: doctor --repair writes it anew"
+		}
+		e.printf("forked   %s/%s: actor %s has two changes with sequence %d, %s here and %s from %s; %s\n",
+			f.Collection, f.ID, f.Actor, f.Seq, f.Have, f.Got, f.Peer, where)
 	}
 	for _, p := range d.Parked {
 		e.printf("waiting  set %s of %s, for %v: %s\n", p.Set, p.Peer, p.Waits, p.Reason)

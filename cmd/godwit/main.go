@@ -63,7 +63,9 @@ type cli struct {
 	Watch   watchCmd   `cmd:"" group:"Exchange" help:"Print changes as they are committed."`
 
 	Status statusCmd `cmd:"" group:"Health" help:"Say what the replica holds and what waits for whom."`
-	Doctor doctorCmd `cmd:"" group:"Health" help:"Check the file, and list what was refused or waits."`
+	Doctor doctorCmd `cmd:"" group:"Health" help:"Check the file, and list what was refused, waits or is forked."`
+
+	Compact compactCmd `cmd:"" group:"Health" help:"Store long histories in less space."`
 }
 
 const about = `An offline-first replica on the command line.

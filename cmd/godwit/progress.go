@@ -29,6 +29,13 @@ func (p *progress) set(n int64) {
 	}
 }
 
+// total says how far it will go, once that is known.
+func (p *progress) total(n int64) {
+	if p.bar != nil && p.bar.GetMax64() != n {
+		p.bar.ChangeMax64(n)
+	}
+}
+
 // done takes the bar away.
 func (p *progress) done() {
 	if p.bar != nil {

@@ -29,6 +29,8 @@ type statusLine struct {
 	Conflicted  int64      `json:"conflicted"`
 	Parked      int64      `json:"parked"`
 	Quarantined int64      `json:"quarantined"`
+	Forked      int64      `json:"forked"`
+	Stale       int64      `json:"stale"`
 	Peers       []peerLine `json:"peers"`
 }
 
@@ -60,7 +62,8 @@ func (c *statusCmd) Run(e *env) error {
 func statusOf(st replica.Status) statusLine {
 	line := statusLine{
 		Replica: st.Replica.String(), Path: st.Path, Space: st.Space, Log: int64(st.Log.LSN), Records: st.Records,
-		Changes: st.Changes, Conflicted: st.Conflicted, Parked: st.Parked, Quarantined: st.Quarantined, Peers: []peerLine{},
+		Changes: st.Changes, Conflicted: st.Conflicted, Parked: st.Parked, Quarantined: st.Quarantined,
+		Forked: st.Forked, Stale: st.Stale, Peers: []peerLine{},
 	}
 	for _, p := range st.Peers {
 		line.Peers = append(line.Peers, peerLine{
@@ -82,6 +85,12 @@ func printStatus(e *env, st replica.Status) {
 	e.printf("changes     %d, log at %v\n", st.Changes, st.Log)
 	e.printf("waiting     %d change sets for others that they build on\n", st.Parked)
 	e.printf("refused     %d changes\n", st.Quarantined)
+	if st.Forked > 0 {
+		e.printf("forked      %d times an actor has two changes of one number, see doctor\n", st.Forked)
+	}
+	if st.Stale > 0 {
+		e.printf("rebuilding  %d values are to follow another policy\n", st.Stale)
+	}
 	for _, p := range st.Peers {
 		e.printf("peer        %s %s, seen %s\n", p.Replica, p.State, p.Seen.Format(time.DateTime))
 		e.printf("            %d changes wait for it; it has read to %v, its log was read to %v\n", p.Pending, p.Acked, p.Read)

@@ -17,7 +17,8 @@ func (watchCmd) Help() string {
 	return `Each change that is committed from now on, by this or another process, local or received, once and in order, until
 interrupted. One line of JSON: lsn is the position in the log, value the record as it is now (null when deleted), origin
 "local" or the replica that sent it, time the author's in milliseconds since 1970, diff what this change made different,
-as godwit diff prints it.
+as godwit diff prints it. A line of kind "view" tells that the record shows something else under another policy, though
+nobody changed it; hash, time and diff are empty.
 
     godwit watch notes`
 }
@@ -33,6 +34,7 @@ func (c *watchCmd) Run(e *env) error {
 
 // eventLine is a line of watch and connect.
 type eventLine struct {
+	Kind       string          `json:"kind"` // change or view
 	LSN        int64           `json:"lsn"`
 	Collection string          `json:"collection"`
 	ID         string          `json:"id"`
@@ -58,9 +60,13 @@ func printEvents(e *env, events iter.Seq2[replica.Event, error], want func(*repl
 		if !ev.Origin.Local {
 			origin = ev.Origin.Peer.String()
 		}
+		kind, hash := "change", ev.Hash.String()
+		if ev.Kind == replica.EventView {
+			kind, hash, origin = "view", "", "local"
+		}
 		err := e.printJSON(eventLine{
-			LSN: int64(ev.LSN), Collection: ev.Key.Collection, ID: ev.Key.ID, Deleted: ev.Deleted, Value: ev.Value,
-			Origin: origin, Hash: ev.Hash.String(), Time: ev.Time, Diff: append([]crdt.Difference{}, ev.Diff...),
+			Kind: kind, LSN: int64(ev.LSN), Collection: ev.Key.Collection, ID: ev.Key.ID, Deleted: ev.Deleted, Value: ev.Value,
+			Origin: origin, Hash: hash, Time: ev.Time, Diff: append([]crdt.Difference{}, ev.Diff...),
 		})
 		if err == nil {
 			err = e.stdout.Flush()
