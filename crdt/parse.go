@@ -57,6 +57,11 @@ type reader struct {
 }
 
 func (r *reader) uleb(what string) uint64 {
+	if len(r.b) > 0 && r.b[0] < 0x80 { // as most are
+		v := r.b[0]
+		r.b = r.b[1:]
+		return uint64(v)
+	}
 	v, n := readUleb(r.b)
 	if n == 0 {
 		r.fail(what + ": truncated, or not a minimal LEB128 number")
