@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -89,6 +90,24 @@ func ParsePolicy(data []byte) (Policy, error) {
 // View makes a policy ready for a replica that has no registered functions.
 // Errors name the unknown resolver or the pattern that cannot be read.
 func (p Policy) View(self ReplicaID) (*View, error) { return p.Compile(self, ViewOptions{}) }
+
+// Functions returns the names of the functions that a policy needs.
+func (p Policy) Functions() (names []string) {
+	for _, name := range append([]string{p.Default}, resolversOf(p.Fields)...) {
+		if fn, ok := strings.CutPrefix(name, ResolverGo); ok && !slices.Contains(names, fn) {
+			names = append(names, fn)
+		}
+	}
+	return names
+}
+
+func resolversOf(fields []FieldPolicy) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Resolver
+	}
+	return names
+}
 
 // ViewOptions are what a view needs beside its policy. The zero value is valid.
 type ViewOptions struct {

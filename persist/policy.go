@@ -36,3 +36,14 @@ func (tx *Tx) SetPolicy(collection string, json []byte) (version int64, err erro
 	_, err = tx.exec(qSetPolicy, collection, asText(nonNil(json)), version+1)
 	return version + 1, err
 }
+
+// RenewPolicy gives a collection's view policy, which may be none, a new version:
+// something else that it depends on has changed.
+func (tx *Tx) RenewPolicy(collection string) (version int64, err error) {
+	had, version, err := tx.Policy(collection)
+	if err != nil {
+		return version, err
+	}
+	_, err = tx.exec(qSetPolicy, collection, asText(nonNil(had)), version+1)
+	return version + 1, err
+}

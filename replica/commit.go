@@ -188,7 +188,11 @@ func (b *batch) flushRecord(e *entry) error {
 		e.row.Updated = max(e.row.Updated, c.Time())
 	}
 	e.pending = e.pending[:0]
+	before := e.row.JSON
 	if err := fillRow(&e.row, e.hist, v); err != nil {
+		return err
+	}
+	if err := b.policyChanged(e.row.Key, before, e.row.JSON); err != nil {
 		return err
 	}
 	b.w.cache.resize(e)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/persist"
 )
 
@@ -21,6 +22,12 @@ type Options struct {
 	// CacheBytes bounds the histories kept in memory, approximately; 0 means
 	// DefaultCacheBytes. Only records that are being written are held.
 	CacheBytes int
+	// Resolvers are the functions that policies name as go:NAME. Each has to be
+	// pure, and the same in every process that registers it. One that fails or
+	// panics is logged and counted in Status, and automerge's choice is shown. So
+	// it is where a function is not registered; a record that would have needed it
+	// is marked stale, to be computed by a process that has the function.
+	Resolvers map[string]crdt.Resolver
 	// Now is the wall clock; nil means time.Now.
 	Now func() time.Time
 	// MaxClockAhead bounds how far a remote clock may push ours beyond the wall
@@ -70,4 +77,7 @@ const (
 	logLink   = "link"
 	logRecord = "record"
 	logError  = "error"
+
+	logCollection = "collection"
+	logFunction   = "function"
 )

@@ -26,7 +26,7 @@ func (r *Replica) Get(ctx context.Context, k crdt.Key) (json.RawMessage, error) 
 // View returns the record's value as JSON under the given policy instead of its
 // collection's. Nothing is stored.
 func (r *Replica) View(ctx context.Context, k crdt.Key, p crdt.Policy) (json.RawMessage, error) {
-	v, err := p.View(r.id)
+	v, err := r.compile(p)
 	if err != nil {
 		return nil, recordError("view", k, err)
 	}

@@ -25,6 +25,8 @@ type Replica struct {
 	rebuilds rebuilds
 	compiled sync.Map // policies: collection and text -> *crdt.View
 
+	resolverFailures atomic.Int64
+
 	actor   atomic.Pointer[crdt.ActorID] // of this opening; nil before the first write
 	actorMu sync.Mutex                   // serialises the first write's new incarnation
 

@@ -28,6 +28,8 @@ type Status struct {
 	Forked      int64 // forks that are not repaired, see Forks
 	Stale       int64 // records whose stored value is still to follow the policy; computed when read
 	Peers       []PeerStatus
+
+	ResolverFailures int64 // of registered functions, since this process opened the file
 }
 
 // PeerStatus says how far a peer is.
@@ -46,7 +48,7 @@ type PeerStatus struct {
 
 // Status reads the replica's state, as any process last wrote it down.
 func (r *Replica) Status(ctx context.Context) (Status, error) {
-	st := Status{Replica: r.id, Path: r.store.Path()}
+	st := Status{Replica: r.id, Path: r.store.Path(), ResolverFailures: r.resolverFailures.Load()}
 	err := r.store.Read(ctx, func(rd *persist.Reader) error {
 		counts, err := rd.Stats()
 		if err != nil {

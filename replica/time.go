@@ -88,7 +88,7 @@ func (r *Replica) GetAt(ctx context.Context, k crdt.Key, heads crdt.Heads) (json
 // ViewAt returns the record's value as of the given heads as JSON, under the given
 // policy. ErrNotFound if there was none then.
 func (r *Replica) ViewAt(ctx context.Context, k crdt.Key, heads crdt.Heads, p crdt.Policy) (json.RawMessage, error) {
-	v, err := p.View(r.id)
+	v, err := r.compile(p)
 	if err != nil {
 		return nil, recordError("view", k, err)
 	}

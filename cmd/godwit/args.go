@@ -72,21 +72,35 @@ func (a *resolverArg) UnmarshalText(text []byte) error {
 // ruleArg is [FIELD=]RESOLVER; without a field it is a collection's default.
 type ruleArg crdt.FieldPolicy
 
-// UnmarshalText reads [FIELD=]RESOLVER. Fields may hold = themselves.
+// UnmarshalText reads [FIELD=]RESOLVER. Fields may hold = themselves, and so may a
+// separator: the first = that leaves a field and a resolver counts.
 func (a *ruleArg) UnmarshalText(text []byte) error {
-	field, resolver := "", string(text)
-	if i := strings.LastIndexByte(resolver, '='); i >= 0 {
-		if field, resolver = resolver[:i], resolver[i+1:]; field == "" {
-			return fmt.Errorf("%q: the field is empty", text)
-		}
-	}
-	if err := new(resolverArg).UnmarshalText([]byte(resolver)); err != nil {
-		return err
-	}
-	a.Field, a.Resolver = field, resolver
-	if field == "" {
+	rule := string(text)
+	whole := new(resolverArg).UnmarshalText(text)
+	if whole == nil {
+		a.Field, a.Resolver = "", rule
 		return nil
 	}
-	_, err := crdt.Policy{Fields: []crdt.FieldPolicy{crdt.FieldPolicy(*a)}}.View(crdt.ReplicaID{})
+	for i := range rule {
+		if rule[i] != '=' {
+			continue
+		}
+		f := crdt.FieldPolicy{Field: rule[:i], Resolver: rule[i+1:]}
+		if _, err := (crdt.Policy{Fields: []crdt.FieldPolicy{f}}).View(crdt.ReplicaID{}); err == nil && f.Resolver != "" {
+			*a = ruleArg(f)
+			return nil
+		}
+	}
+	i := strings.LastIndexByte(rule, '=')
+	switch {
+	case i < 0:
+		return whole
+	case i == 0:
+		return fmt.Errorf("%q: the field is empty", text)
+	}
+	if err := new(resolverArg).UnmarshalText([]byte(rule[i+1:])); err != nil {
+		return err
+	}
+	_, err := crdt.Policy{Fields: []crdt.FieldPolicy{{Field: rule[:i], Resolver: rule[i+1:]}}}.View(crdt.ReplicaID{})
 	return err
 }

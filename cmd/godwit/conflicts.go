@@ -18,8 +18,10 @@ type conflictsCmd struct {
 // Help is shown by --help.
 func (conflictsCmd) Help() string {
 	return `A field is in conflict when several replicas wrote different values to it without knowing of each other. None is
-lost: the collection's policy says which is shown, "winner" marks it, and any later edit of the field settles it. One
-line of JSON a conflict; time is in milliseconds since 1970.
+lost: the collection's policy says which is shown, "winner" marks it (where it combines them, none is), and any later
+edit of the field settles it. A field that one replica deleted while another wrote to it is in conflict too: the deletion
+is a candidate with "deleted":true. Under a policy of whole records (whole-record-lww, update-wins, delete-wins) the
+record itself can be in conflict; its path is "". One line of JSON a conflict; time is in milliseconds since 1970.
 
     godwit conflicts notes
     godwit resolve notes/1 title --pick 0`
@@ -34,12 +36,14 @@ type conflictLine struct {
 }
 
 type candidateLine struct {
-	Value   json.RawMessage `json:"value"`
-	Replica string          `json:"replica"` // "" for an author that is no godwit replica
+	Value   json.RawMessage `json:"value"`             // null of a deletion
+	Deleted bool            `json:"deleted,omitempty"` // it is a deletion
+	Replica string          `json:"replica"`           // "" for an author that is no godwit replica
 	Actor   string          `json:"actor"`
 	Op      string          `json:"op"`
 	Time    int64           `json:"time"`
 	Hash    string          `json:"hash"`
+	Message string          `json:"message,omitempty"`
 	Winner  bool            `json:"winner"`
 }
 
@@ -69,7 +73,8 @@ func (c *conflictsCmd) Run(e *env) error {
 func lineOf(c crdt.Candidate) (candidateLine, error) {
 	value, err := crdt.AppendJSON(nil, c.Value)
 	l := candidateLine{
-		Value: value, Actor: c.Actor.String(), Op: c.Op.String(), Time: c.Time, Hash: c.Hash.String(), Winner: c.Winner,
+		Value: value, Deleted: c.Deleted, Actor: c.Actor.String(), Op: c.Op.String(), Time: c.Time, Hash: c.Hash.String(),
+		Message: c.Message, Winner: c.Winner,
 	}
 	if c.Replica != (crdt.ReplicaID{}) {
 		l.Replica = c.Replica.String()
@@ -79,7 +84,7 @@ func lineOf(c crdt.Candidate) (candidateLine, error) {
 
 type resolveCmd struct {
 	Record recordArg `arg:"" name:"collection/id" help:"The record."`
-	Path   pathArg   `arg:"" help:"The field, as conflicts prints it: a.b[2].c; unusual keys as [\"full name\"]."`
+	Path   pathArg   `arg:"" optional:"" help:"The field, as conflicts prints it: a.b[2].c; unusual keys as [\"full name\"]. Without one, the record itself, under a policy of whole records."`
 	Pick   *uint32   `xor:"choice" required:"" placeholder:"N" help:"Keep this candidate, counted from 0 in the order that conflicts prints."`
 	Value  *string   `xor:"choice" required:"" placeholder:"JSON" help:"Set this value instead of all candidates."`
 }
@@ -144,7 +149,14 @@ func (c *resolveCmd) candidates(e *env, r *replica.Replica) ([]crdt.Candidate, e
 			return conflict.Candidates, nil
 		}
 	}
-	return nil, &replica.Error{Op: "resolve", Record: c.Record.Key, Err: fmt.Errorf("there is no conflict at %s", c.Path)}
+	return nil, &replica.Error{Op: "resolve", Record: c.Record.Key, Err: c.noConflict()}
+}
+
+func (c *resolveCmd) noConflict() error {
+	if len(c.Path.Path) == 0 {
+		return errors.New("there is no conflict of the record itself; name a field")
+	}
+	return fmt.Errorf("there is no conflict at %s", c.Path)
 }
 
 // choose returns the candidate to keep: the one picked, else one that has the
@@ -162,7 +174,7 @@ func (c *resolveCmd) choose(all []crdt.Candidate, value any) (crdt.Candidate, er
 	}
 	for _, cand := range all {
 		got, err := crdt.AppendJSON(nil, cand.Value)
-		if err == nil && bytes.Equal(got, want) {
+		if err == nil && !cand.Deleted && bytes.Equal(got, want) {
 			return cand, nil
 		}
 	}
@@ -171,5 +183,5 @@ func (c *resolveCmd) choose(all []crdt.Candidate, value any) (crdt.Candidate, er
 			return cand, nil
 		}
 	}
-	return crdt.Candidate{}, errors.New("the conflict has no winner")
+	return all[0], nil // the policy combines them
 }
