@@ -52,6 +52,14 @@
 // entered, so that the first page of a file says whose it is, and other files
 // are refused by looking at bytes, without SQLite touching them.
 //
+// A snapshot is a record's changes as one document chunk. It empties the data of the
+// log rows that it covers and leaves them in place: positions, chain and hashes stay
+// what peers know. Behind the chunk stands the log's order of the changes if the
+// document has another. Readers of the log look emptied rows up by hash; what was
+// taken out of a snapshot last is kept, so that paging through a long record reads it
+// once. A damaged snapshot gives rows without data, which a peer refuses, as it
+// refuses altered bytes, and costs no other record anything.
+//
 // Inserting several log rows by one statement was not needed: a change costs
 // 4 to 5 us in a large transaction, its share of the record included.
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -168,4 +169,37 @@ func TestDamagedSnapshot(t *testing.T) {
 			require.Equal(t, get(t, r, "2"), get(t, cold, "2"))
 		})
 	}
+}
+
+// TestCompactAtOnce compacts through two openings of one file while a third writes.
+func TestCompactAtOnce(t *testing.T) {
+	a := open(t, nil)
+	b, c := openAt(t, a.Path(), nil), openAt(t, a.Path(), nil)
+	rnd := rand.New(rand.NewPCG(3, 1))
+	for i := range 6 {
+		edits(t, a, rnd, fmt.Sprint(i), 60)
+	}
+	var wg sync.WaitGroup
+	for _, r := range []*replica.Replica{a, b} {
+		wg.Go(func() {
+			for range 3 {
+				if _, err := r.Compact(context.Background(), &replica.CompactOptions{MinBytes: 1000}, nil); err != nil {
+					t.Errorf("compact: %v", err)
+				}
+			}
+		})
+	}
+	for range 3 {
+		for i := range 6 {
+			edits(t, c, rnd, fmt.Sprint(i), 30)
+		}
+	}
+	wg.Wait()
+	for i := range 6 {
+		h, err := a.History(context.Background(), key(fmt.Sprint(i)))
+		require.NoError(t, err)
+		require.Equal(t, 150, h.Len())
+	}
+	requireClean(t, a)
+	requireEqual(t, a, b, c)
 }

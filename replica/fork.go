@@ -11,27 +11,6 @@ import (
 	"github.com/godwitdb/godwit/transport"
 )
 
-// Forks
-//
-// Two changes of a record with one actor and sequence number cannot be in one
-// history: no Automerge takes the second. Actors of replicas never get there, but
-// a program that copies its documents with their actors does. A record where it
-// happened is forked: each side goes on with its own branch and keeps what the other
-// sends, parked, until the fork is repaired.
-//
-// Of the two, the change with the lesser hash stays, everywhere. The other one, with
-// everything that builds on it, is withdrawn by each replica that holds it, and
-// written anew under other actors (crdt.Transplant): the same operations at the same
-// places, so nothing is lost, and what both sides did merges as if each had had an
-// actor of its own. What is written anew depends on the changes alone. So several
-// replicas may repair at the same time, each of them makes the same changes, and a
-// replica that receives them knows that its own branch gives way and follows.
-//
-// What cannot be done: hashes that the branch had are gone from the record's history,
-// so points in it that were named by them (tags, heads written down) are no longer
-// found; its rows stay in the log. And no program but godwit withdraws changes: a
-// foreign one that holds the branch has to start from a copy.
-
 var (
 	// ErrNotForked: the record has no fork that is known here.
 	ErrNotForked = errors.New("the record is not forked")

@@ -46,7 +46,7 @@ CREATE TABLE log (
 	data   BLOB NOT NULL
 ) STRICT;
 
--- Compacted histories; nothing writes them yet.
+-- Compacted histories: a document chunk, and the log's order of its changes.
 CREATE TABLE snapshots (
 	rid  INTEGER PRIMARY KEY,
 	lsn  INTEGER NOT NULL,
