@@ -46,16 +46,6 @@ func (s *slot) all(yield func(opID) bool) {
 	}
 }
 
-// sorted appends all candidates to ids, the greatest first.
-func (s *slot) sorted(h *History, ids []opID) []opID {
-	from := len(ids)
-	for id := range s.all {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids[from:], func(a, b opID) int { return h.compare(b, a) })
-	return ids
-}
-
 // add takes in a new candidate.
 func (s *slot) add(h *History, id opID) {
 	if s.empty() {
