@@ -158,8 +158,6 @@
 //     a text is splices, so that concurrent edits of both kinds add up.
 //   - Lists are aligned by what their elements print (Myers, at most 400 insertions and
 //     deletions, else one replacement), then changed elements are edited in place.
-//   - In the fww view, of equal times the least operation ID wins; in all others the
-//     greatest. Patterns hold for what is below them too; the longest match counts.
 //   - Characters of a text are in no policy: positions must mean the same in all views.
 //
 // Measured on 2 cores that were shared (Go 1.26; run the benchmarks for today's
@@ -175,6 +173,52 @@
 // Mutants: 340,000 alterations of bytes and fields, offered to the history that the
 // original was made on; 66,659 were taken, and the core loaded, showed and saved all
 // of them alike. JavaScript's Automerge 3.5 took 3,914 of 3,914 with equal heads.
+//
+// # Views
+//
+// A View is a Policy made ready: a pure function from a history to a value. Where a
+// slot has one candidate it shows that and asks no further. Decisions:
+//
+//   - A deletion is a candidate if it left its slot empty, was made without seeing
+//     a value that is visible there, and is not seen by it. So a change that settles
+//     a conflict by deleting the losers is none, and any later write revives. Which
+//     deletions those are is collected when a view or Conflicts asks, from changes
+//     since the first branch only; Add does nothing for it, and a history that never
+//     branched pays nothing. lww, fww, local, remote, prefer and functions heed
+//     deletions; those that compare or combine values leave them out.
+//   - max, min, union, concat, merge, sum and functions may show what no candidate
+//     is. They fall back to automerge's choice where a candidate is of another kind.
+//     They order by operation ID, the least first, so that the merge order does not
+//     matter. Each value is computed once: conflicts nested in conflicts cost what
+//     they hold, not two to the power of their depth.
+//   - In fww, of equal times the least operation ID wins; in all others the greatest.
+//   - Patterns hold for what is below them too. The longest counts, of equally long
+//     ones that whose first * comes later, of those the first.
+//   - whole-record-lww, update-wins and delete-wins are about heads, not slots: they
+//     show the record as of some of its heads (the latest; those before a deletion;
+//     none), so they can only be the default, and matter only while there are several.
+//     A head deletes the record if nothing is visible as of it. Patterns resolve what
+//     conflicts there are in what is left. What they hide is a conflict of the record
+//     itself, at the empty path, with a candidate a head.
+//   - An edit makes a record or slot what the view showed before it changes it, on
+//     the first candidate of the right kind, and writes nothing if nothing changes. So
+//     what is edited is what was seen, and whoever has the edit sees the same under
+//     every view.
+//   - A rival deletion of something that is kept is settled by deleting once more what
+//     it deleted: the object keeps its identity.
+//   - Differences, Revert and Blame go by operations where a view shows candidates.
+//     Under a view that may show more, Diff and Revert compare values (a list or text
+//     that differs counts as a whole in Revert), and Blame names the greatest candidate.
+//   - A function that is not registered is no error but a Rendering that is Lacking:
+//     who stores it knows that somebody else has to compute it.
+//
+// Not a candidate is what was edited inside of an object, or added to a counter, that
+// somebody else deleted or overwrote at the same time: Automerge does not show it
+// either. update-wins does, for a record that was deleted as a whole.
+//
+// A record of 1,000 conflicts of three renders and is counted in 0.3 ms under views
+// that pick, 1.3 ms under those that combine and 3 ms under whole-record-lww
+// (BenchmarkConflicts).
 //
 // # Lists and texts for editors
 //

@@ -50,6 +50,21 @@
 // doubt, and this is written down with the new cursor: that one is in its log,
 // and would hide the loss if the session breaks off before it is made good.
 //
+// # Policies
+//
+// A collection's policy is this replica's own, else the space's, else automerge.
+// The space's is an ordinary record, _godwit/policy-COLLECTION, so it replicates and
+// is settled like any other; nobody but SetSpacePolicy writes there locally. What
+// cannot be read of it, whoever sent it, is ignored, and Check reports it. When such a
+// record changes, the same transaction gives the collection's view a new version,
+// which makes its stored values stale, and the commit wakes the rebuild.
+//
+// A row that would have needed a function which this process lacks holds what
+// automerge shows, under the negative version: stale for everybody, but not tried
+// again here. Reading it gives that value, and the process has logged the lack
+// when it first read the policy. An error instead would make every conflicted record
+// unreadable for the command line.
+//
 // # Refusals
 //
 // A set is applied whole or not at all. If one of its changes misses a
@@ -139,5 +154,6 @@
 // Automerge documents cannot be deleted. Deleting a record deletes all its
 // root fields, and a record without a visible root field is no record. So a
 // field that was edited while another replica deleted the record survives the
-// merge, which is what every Automerge shows.
+// merge, which is what every Automerge shows; the policies update-wins and
+// delete-wins show the whole record, or none.
 package replica
