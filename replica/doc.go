@@ -72,6 +72,29 @@
 // quarantine with the reason and its set is not applied. Both are told to the
 // sender in the ack, and neither stops the session.
 //
+// # Hostile bytes
+//
+// What a peer sends is bounded before it is held, parsed or kept: frames by the
+// codec, sets by MaxSetBytes, MaxSetChanges and MaxSetOps, what waits and what was
+// refused by persist's caps, the exceptions of an ack by what a frame holds. A few
+// dozen bytes can stand for a million operations: a session holds one such set at a
+// time, and what a parked set waits for is looked at before the set is parsed.
+//
+// TestMutantsHarmNoReplica alters changes of all types, authored here, by the core
+// and by JavaScript, and sends them through a session. Each record that comes of it
+// is edited here, and loaded here and in automerge-go, in two orders, before and
+// after a save. On 2026-11-21, at commit d78f845:
+//
+//	go test ./replica -run TestMutantsHarmNoReplica -timeout 0 -v -mutants 2000000 -mutants.seed 10000
+//
+//	mutants   accepted  records  deaths  poisoned  differing  seconds of CPU  peak memory
+//	2002472   326167    20000    0       0         0          665             635 MB
+//
+// It took 1,974 s on a third of one busy core. Of fourteen bugs planted, in the checks
+// and in commit, it found thirteen within 30,000 mutants each; increments of what is
+// no counter are harmless to the core. The second order of loading is there because without it
+// references outside of a change's past went unnoticed.
+//
 // # Time
 //
 // A point in a record's history is a set of heads; Point reads one from what a
