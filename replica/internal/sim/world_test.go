@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing/synctest"
 	"time"
@@ -292,6 +293,9 @@ func (w *world) policy() {
 
 func (w *world) randomPolicy(resolvers []string) crdt.Policy {
 	p := crdt.Policy{Default: pick(w.rng, resolvers)}
+	resolvers = slices.DeleteFunc(slices.Clone(resolvers), func(name string) bool {
+		return slices.Contains([]string{crdt.ResolverWholeRecord, crdt.ResolverUpdateWins, crdt.ResolverDeleteWins}, name)
+	})
 	if w.chance(50) {
 		p.Fields = []crdt.FieldPolicy{{Field: "f1", Resolver: pick(w.rng, resolvers)}, {Field: "nest.*", Resolver: pick(w.rng, resolvers)}}
 	}
