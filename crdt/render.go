@@ -62,7 +62,7 @@ func (r *jsonWriter) object(dst []byte, obj *object, sc scope) []byte {
 }
 
 func (r *jsonWriter) fields(dst []byte, obj *object, sc scope) []byte {
-	literal := r.h.looksLikeForm(obj, sc)
+	literal := (obj.visible == 1 || sc.rule != nil || len(sc.alive) > 0) && r.h.looksLikeForm(obj, sc)
 	if literal {
 		dst = append(dst, `{"`+formMap+`":`...)
 	}
@@ -73,7 +73,10 @@ func (r *jsonWriter) fields(dst []byte, obj *object, sc scope) []byte {
 			continue
 		}
 		in := sc.key(f.key)
-		o := r.h.show(place{obj: obj, key: f.key, slot: &f.slot}, in)
+		o := outcome{shown: true, id: f.slot.first}
+		if in.rule != nil {
+			o = r.h.show(place{obj: obj, key: f.key, slot: &f.slot}, in)
+		}
 		if !o.shown {
 			continue
 		}
