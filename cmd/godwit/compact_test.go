@@ -133,7 +133,7 @@ func TestWatchPolicy(t *testing.T) {
 		mustGodwit(t, "--db", db, "sync", url[1]+"/spaces/crew")
 	}
 	mustGodwit(t, "--db", a, "policy", "rows", "lww")
-	w := startWatch(t, a) // sets automerge
+	w := startWatch(t, a)                               // sets automerge
 	mustGodwit(t, "--db", a, "policy", "rows", "local") // automerge may have shown either
 	mustGodwit(t, "--db", a, "policy", "rows", "remote")
 	_, err = w.await(regexp.MustCompile(`^{"kind":"view","lsn":\d+,"collection":"rows","id":"1","deleted":false,"value":{"by":"b"},"origin":"local","hash":"","time":0,"diff":\[\]}$`))
