@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,15 +28,25 @@ func violations(t testing.TB, r *replica.Replica, collection string) (lines []st
 	return lines
 }
 
-// at returns options with a clock that the caller moves.
-func at(now *time.Time) *replica.Options {
-	return &replica.Options{Now: func() time.Time { return *now }}
+// hand is a clock that the test moves, while sessions look at it.
+type hand struct{ ms atomic.Int64 }
+
+func newHand() *hand {
+	h := &hand{}
+	h.ms.Store(1.7e12)
+	return h
+}
+
+func (h *hand) move(d time.Duration) { h.ms.Add(d.Milliseconds()) }
+
+func (h *hand) options() *replica.Options {
+	return &replica.Options{Now: func() time.Time { return time.UnixMilli(h.ms.Load()) }}
 }
 
 func TestViolations(t *testing.T) {
 	ctx := context.Background()
-	now := time.UnixMilli(1.7e12)
-	r := open(t, at(&now))
+	now := newHand()
+	r := open(t, now.options())
 	for _, rec := range [][2]string{
 		{"c", `{"email":"x@y","n":1,"address":{"full name":"A"},"friend":"a"}`},
 		{"a", `{"email":"x@y","n":1.0,"address":{"full name":"A"},"friend":"gone"}`},
@@ -44,7 +55,7 @@ func TestViolations(t *testing.T) {
 		{"e", `{"email":null,"tags":[1,2],"friend":true}`},
 		{"f", `{"tags":[2,1],"friend":["d"]}`},
 	} {
-		now = now.Add(time.Second)
+		now.move(time.Second)
 		put(t, r, rec[0], rec[1])
 	}
 	require.Empty(t, violations(t, r, "notes"), "nothing is declared")
@@ -69,7 +80,7 @@ func TestViolations(t *testing.T) {
 
 	// Set anew, the value is younger; a deleted record neither has a value nor is
 	// there to be referred to.
-	now = now.Add(time.Second)
+	now.move(time.Second)
 	put(t, r, "c", `{"email":"w@y"}`)
 	put(t, r, "c", `{"email":"x@y"}`)
 	require.Contains(t, violations(t, r, ""), `notes.email = "x@y": [a c]`)
@@ -128,11 +139,11 @@ func TestViolationsConverge(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 8))
 			ctx := context.Background()
-			now := time.UnixMilli(1.7e12)
+			now := newHand()
 			net := network(t)
 			var all []*replica.Replica
 			for i := range 3 {
-				all = append(all, open(t, at(&now)))
+				all = append(all, open(t, now.options()))
 				serve(t, net, fmt.Sprint(i), all[i])
 			}
 			require.NoError(t, all[0].SetConstraints(ctx, "notes", replica.Constraints{Unique: []string{"name"}}))
@@ -140,7 +151,7 @@ func TestViolationsConverge(t *testing.T) {
 				Unique: []string{"name"}, References: []replica.Reference{{Field: "next", Collection: "notes"}}}))
 			for range 60 {
 				r := all[rng.IntN(3)]
-				now = now.Add(time.Duration(rng.IntN(2)) * time.Second)
+				now.move(time.Duration(rng.IntN(2)) * time.Second)
 				id := fmt.Sprint(rng.IntN(12))
 				switch rng.IntN(5) {
 				case 0:
