@@ -273,4 +273,23 @@
 //     incarnation. An undo with nothing left to restore is a change without operations,
 //     or the next one would try the same again.
 //   - Blame scans the changes for increments only if it meets a counter.
+//
+// # Hostile bytes
+//
+// TestDecodersTakeAnything feeds mutants to every decoder in turn. On 2026-11-21,
+// on one of two busy cores:
+//
+//	GODWIT_MUTANTS=10000000 GODWIT_SEED=7 go test ./crdt -run TestDecodersTakeAnything -v -timeout 0
+//
+//	decoder          mutants    accepted
+//	change           1428600    245023
+//	deflated change  1428600    183969
+//	document         1428600    203180
+//	policy           1428550    245055
+//	cursor           1428550    82550
+//	path             1428550    248215
+//	JSON             1428550    122938
+//
+// No panic; the slowest batch of 50 took 0.47 s, and none allocated more than
+// 10.4 MB.
 package crdt
