@@ -224,7 +224,7 @@ func (c *bools) open(cols *[columnCount][]byte, col int, f *failure) {
 // openOptional starts a column that is false throughout when it is absent.
 func (c *bools) openOptional(cols *[columnCount][]byte, col int, f *failure) {
 	c.open(cols, col, f)
-	if len(c.in) == 0 {
+	if len(cols[col]) == 0 { // not c.in: a lone 0 is a malformed run, not an absent column
 		c.left, c.value, c.any = math.MaxInt, false, true
 	}
 }

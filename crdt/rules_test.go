@@ -155,6 +155,7 @@ func TestColumnsHaveOneEncoding(t *testing.T) {
 		"key and element":               {0x11: "\x04\x00", 0x13: "\x7f\x01\x03\x00"},
 		"key and head":                  {0x13: "\x04\x00"},
 		"expand all false":              {0x94: "\x04"},
+		"expand begins and ends":        {0x94: "\x00"},
 		"unknown column":                {0x61: "\x04\x00"},
 		"deflated column":               {0x1d: "\x7f\x01a\x02\x01b\x7f\x01c"},
 		"null with bytes":               {0x56: "\x04\x10", 0x57: "xxxx"},
