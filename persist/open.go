@@ -21,7 +21,7 @@ const applicationID = 0x67647774
 // openWriter checks what is at path without touching it, creates or migrates
 // the file and returns the connection that writes.
 func openWriter(ctx context.Context, path string, opts *Options) (*conn, error) {
-	if err := inspect(path); err != nil {
+	if err := inspect(path, opts.BusyTimeout); err != nil {
 		return nil, err
 	}
 	c, err := connect(path, "rwc")
@@ -37,7 +37,7 @@ func openWriter(ctx context.Context, path string, opts *Options) (*conn, error) 
 
 // inspect looks at the file without writing. Absent and empty ones are to be
 // created.
-func inspect(path string) error {
+func inspect(path string, patience time.Duration) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
@@ -58,7 +58,19 @@ func inspect(path string) error {
 	if info.Size() == 0 {
 		return nil
 	}
-	return inspectHeader(path)
+	return awaitHeader(path, patience)
+}
+
+// awaitHeader is inspectHeader, but for a file that another process is creating:
+// while its first transaction is under way, what stands there is no database yet.
+func awaitHeader(path string, patience time.Duration) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		_, journal := os.Stat(path + "-journal")
+		err := inspectHeader(path)
+		if !errors.Is(err, ErrNotOurs) || journal != nil || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // accessWrite is W_OK of access(2).

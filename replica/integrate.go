@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/persist"
@@ -38,22 +39,29 @@ func (r *Replica) integrate(ctx context.Context, s *session, all []*delivery, th
 				}
 			}
 		}
-		b.tx.OnCommit(func() { s.own(b.rows) })
+		s.own(b)
 		return b.advance(s, through, all[len(all)-1].applied != nil)
 	})
 	return exceptions, err
 }
 
-// own remembers which rows of the log came from this session, so that they are
-// not sent back.
-func (s *session) own(rows []row) {
-	if len(rows) == 0 {
+// own remembers which rows of the log come from this session, so that they are
+// not sent back. It does so before they are committed: afterwards the sender could
+// be faster. Until then nobody sees these positions.
+func (s *session) own(b *batch) {
+	if len(b.rows) == 0 {
 		return
 	}
-	to := rows[len(rows)-1].lsn
-	from := rows[0].lsn
+	from := b.tx.Head().LSN + 1
+	to := from + crdt.LSN(len(b.rows)) - 1
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := slices.Clone(s.mine)
+	b.tx.OnRollback(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.mine = before
+	})
 	if n := len(s.mine); n > 0 && s.mine[n-1].to+1 == from {
 		s.mine[n-1].to = to
 		return
