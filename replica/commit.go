@@ -96,7 +96,6 @@ type row struct {
 	change *crdt.Change
 	set    crdt.SetID
 	source int64
-	lsn    crdt.LSN // set by flush
 }
 
 // entry returns the record's state, loading it if it is not in memory. A record
@@ -152,9 +151,8 @@ func (b *batch) flush() error {
 		return nil
 	}
 	head := b.tx.Head().LSN
-	for i := range b.rows {
-		b.rows[i].lsn = head + crdt.LSN(i) + 1
-		b.rows[i].entry.row.LSN = b.rows[i].lsn
+	for i, row := range b.rows {
+		row.entry.row.LSN = head + crdt.LSN(i) + 1
 	}
 	for _, e := range b.order {
 		if len(e.pending) == 0 {
