@@ -22,7 +22,9 @@ import (
 // listen serves the replica over a loopback WebSocket.
 func listen(t testing.TB, r *replica.Replica) transport.Link {
 	handler := httplink.Handler(&httplink.ServerOptions{
-		Accept: func(ctx context.Context, _ string, c transport.Conn) error { return r.Accept(ctx, c) },
+		Accept: func(ctx context.Context, _ string, c transport.Conn, g transport.Grant) error {
+			return r.Accept(ctx, c, g)
+		},
 	})
 	server := httptest.NewServer(handler)
 	t.Cleanup(func() {

@@ -61,7 +61,7 @@ func get(t testing.TB, r *replica.Replica, id string) string {
 // serve lets others reach the replica under a name, until the test ends.
 func serve(t testing.TB, net *memlink.Network, name string, r *replica.Replica) {
 	t.Helper()
-	_, err := net.Listen(name, func(ctx context.Context, c transport.Conn) error { return r.Accept(ctx, c) })
+	_, err := net.Listen(name, func(ctx context.Context, c transport.Conn) error { return r.Accept(ctx, c, transport.FullGrant()) })
 	require.NoError(t, err)
 }
 

@@ -37,8 +37,8 @@ type victim struct {
 func newVictim(t *testing.T) *victim {
 	v := &victim{t: t, r: open(t, &replica.Options{Space: "crew", Synchronous: persist.Normal}), net: network(t), chain: authored(t, 100)}
 	serve(t, v.net, "hub", v.r)
-	hub := httplink.Handler(&httplink.ServerOptions{Accept: func(ctx context.Context, _ string, c transport.Conn) error {
-		return v.r.Accept(ctx, c)
+	hub := httplink.Handler(&httplink.ServerOptions{Accept: func(ctx context.Context, _ string, c transport.Conn, g transport.Grant) error {
+		return v.r.Accept(ctx, c, g)
 	}})
 	server := httptest.NewServer(hub)
 	t.Cleanup(func() {

@@ -45,9 +45,10 @@ func OpenHub(dir string, o *Options) (*Hub, error) {
 }
 
 // Accept speaks with a peer about a space, until one side ends the session or
-// ctx does. It closes conn. A server is handed this function.
-func (h *Hub) Accept(ctx context.Context, space string, conn transport.Conn) error {
-	return h.With(ctx, space, func(r *Replica) error { return r.Accept(ctx, conn) })
+// ctx does; the peer may do what grant says. It closes conn. A server is handed
+// this function.
+func (h *Hub) Accept(ctx context.Context, space string, conn transport.Conn, grant transport.Grant) error {
+	return h.With(ctx, space, func(r *Replica) error { return r.Accept(ctx, conn, grant) })
 }
 
 // With opens the space if need be and runs fn on it; it stays open meanwhile.

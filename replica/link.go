@@ -11,9 +11,10 @@ import (
 )
 
 // Accept speaks with a peer that has dialled, until one side ends the session
-// or ctx does. It closes conn. A server is handed this function.
-func (r *Replica) Accept(ctx context.Context, conn transport.Conn) error {
-	_, err := r.run(ctx, conn, "", false)
+// or ctx does; the peer may do what grant says. It closes conn. A server is
+// handed this function.
+func (r *Replica) Accept(ctx context.Context, conn transport.Conn, grant transport.Grant) error {
+	_, err := r.run(ctx, conn, terms{grant: grant})
 	if errors.Is(err, transport.ErrClosed) || errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -28,7 +29,7 @@ func (r *Replica) Sync(ctx context.Context, link transport.Link) (Counts, error)
 	if err != nil {
 		return Counts{}, &Error{Op: "sync", Err: err} // it names the peer
 	}
-	s, err := r.run(ctx, conn, link.String(), true)
+	s, err := r.run(ctx, conn, terms{link: link.String(), once: true, grant: transport.FullGrant()})
 	counts := s.counts
 	if err == nil && counts.Refused+counts.Quarantined > 0 {
 		err = &IncompleteError{Counts: counts, First: s.firstRefusal()}
@@ -181,7 +182,7 @@ func (c *Connection) attempt(ctx context.Context) (up bool, err error) {
 	c.mu.Lock()
 	c.status = LinkStatus{Link: c.link.String(), Online: true}
 	c.mu.Unlock()
-	s, err := c.r.run(ctx, conn, c.link.String(), false)
+	s, err := c.r.run(ctx, conn, terms{link: c.link.String(), grant: transport.FullGrant()})
 	return s.peerID != 0, err
 }
 

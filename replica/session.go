@@ -31,10 +31,9 @@ const (
 // one that writes to the connection. None of the first two ever waits for the
 // third, so two sides that both have much to send cannot block each other.
 type session struct {
-	r       *Replica
-	conn    transport.Conn
-	link    string
-	once    bool            // end when both sides have everything
+	r    *Replica
+	conn transport.Conn
+	terms
 	peerID  int64           // row of the peer in the file
 	them    transport.Hello // the peer's
 	head    crdt.LSN        // end of our log at the handshake
@@ -78,14 +77,19 @@ type Counts struct {
 
 var errDone = errors.New("done")
 
+// terms are what a session is held under.
+type terms struct {
+	link  string          // the path; "" when the peer has dialled
+	once  bool            // end when both sides have everything
+	grant transport.Grant // what the peer may do
+}
+
 // run speaks with the peer until one side ends it or ctx does. It closes conn.
-// link names the path, "" when the peer has dialled; once ends the session when
-// both sides have everything.
-func (r *Replica) run(ctx context.Context, conn transport.Conn, link string, once bool) (*session, error) {
+func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*session, error) {
 	ctx, stop := r.scoped(ctx)
 	defer stop()
 	defer conn.Close()
-	s := &session{r: r, conn: conn, link: link, once: once, in: make(chan *delivery, 2), wake: make(chan struct{}, 1)}
+	s := &session{r: r, conn: conn, terms: t, in: make(chan *delivery, 2), wake: make(chan struct{}, 1)}
 	if err := s.handshake(ctx); err != nil {
 		s.tell(ctx, err)
 		return s, s.name(err)

@@ -464,7 +464,7 @@ func TestALyingAckEndsTheSession(t *testing.T) {
 func TestAnUnreachablePeerShowsInStatus(t *testing.T) {
 	net := network(t)
 	hub, a := open(t, nil), open(t, nil)
-	l, err := net.Listen("hub", func(ctx context.Context, c transport.Conn) error { return hub.Accept(ctx, c) })
+	l, err := net.Listen("hub", func(ctx context.Context, c transport.Conn) error { return hub.Accept(ctx, c, transport.FullGrant()) })
 	require.NoError(t, err)
 	link := net.Link("a", "hub")
 	syncWith(t, a, link)

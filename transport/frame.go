@@ -17,6 +17,8 @@ const (
 	KindPing    Kind = 4
 	KindPong    Kind = 5
 	KindError   Kind = 6
+
+	// To come: 7 digest, 8 need, 9 presence, 10 token.
 )
 
 // String returns the kind's name, for logs.

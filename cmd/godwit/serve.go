@@ -70,7 +70,7 @@ func (c *serveCmd) Run(e *env) error {
 	return h.close(served)
 }
 
-func (c *serveCmd) authorizer() (func(*http.Request, string) error, error) {
+func (c *serveCmd) authorizer() (httplink.Authorizer, error) {
 	if c.TokenFile == "" {
 		return nil, nil
 	}
@@ -98,8 +98,8 @@ type host struct {
 }
 
 // accept runs a session and says when it failed.
-func (h *host) accept(ctx context.Context, space string, conn transport.Conn) error {
-	err := h.hub.Accept(ctx, space, conn)
+func (h *host) accept(ctx context.Context, space string, conn transport.Conn, grant transport.Grant) error {
+	err := h.hub.Accept(ctx, space, conn, grant)
 	if err != nil && ctx.Err() == nil {
 		h.log.Warn("a session failed", "space", space, "error", err)
 	}

@@ -11,12 +11,18 @@ import (
 	"os"
 	"strings"
 	"unicode"
+
+	"github.com/godwitdb/godwit/transport"
 )
 
+// Authorizer says what the peer behind a request may do in a space. See
+// ServerOptions for its errors.
+type Authorizer func(r *http.Request, space string) (transport.Grant, error)
+
 // BearerToken returns an authoriser for ServerOptions that wants
-// "Authorization: Bearer TOKEN" (RFC 6750) and compares in constant time. The
-// token must be printable ASCII without space.
-func BearerToken(token string) (func(r *http.Request, space string) error, error) {
+// "Authorization: Bearer TOKEN" (RFC 6750), compares in constant time and grants
+// everything. The token must be printable ASCII without space.
+func BearerToken(token string) (Authorizer, error) {
 	if token == "" {
 		return nil, errors.New("read token: it is empty")
 	}
@@ -24,19 +30,19 @@ func BearerToken(token string) (func(r *http.Request, space string) error, error
 		return nil, errors.New("read token: want printable ASCII without space")
 	}
 	want := sha256.Sum256([]byte(token)) // so that not even the length shows
-	return func(r *http.Request, _ string) error {
+	return func(r *http.Request, _ string) (transport.Grant, error) {
 		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := sha256.Sum256([]byte(strings.TrimSpace(given)))
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !strings.EqualFold(scheme, "Bearer") {
-			return errors.New("no or wrong bearer token")
+			return transport.Grant{}, errors.New("no or wrong bearer token")
 		}
-		return nil
+		return transport.FullGrant(), nil
 	}, nil
 }
 
 // BearerTokenFile is BearerToken with the token in a file; space around it is
 // ignored.
-func BearerTokenFile(path string) (func(r *http.Request, space string) error, error) {
+func BearerTokenFile(path string) (Authorizer, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read token: %w", err)

@@ -212,7 +212,9 @@ func TestTokenFiles(t *testing.T) {
 		for header, want := range map[string]bool{"Bearer abc": true, "bearer  abc": true, "Basic abc": false, "Bearer abcd": false, "Bearer ": false, "": false, "abc": false} {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Header.Set("Authorization", header)
-			require.Equal(t, want, authorize(r, "crew") == nil, "%q", header)
+			grant, err := authorize(r, "crew")
+			require.Equal(t, want, err == nil, "%q", header)
+			require.Equal(t, want, grant.Write.All && grant.Read.All, "%q", header)
 		}
 	}
 	_, err := httplink.BearerTokenFile(filepath.Join(t.TempDir(), "none"))

@@ -34,7 +34,7 @@ type session struct {
 // listen starts a hub with options, whose Accept it sets.
 func listen(tb testing.TB, opts httplink.ServerOptions) *hub {
 	h := &hub{sessions: make(chan session, 16)}
-	opts.Accept = func(ctx context.Context, space string, c transport.Conn) error {
+	opts.Accept = func(ctx context.Context, space string, c transport.Conn, _ transport.Grant) error {
 		inner, end := context.WithCancel(ctx)
 		h.sessions <- session{space, c, ctx, end}
 		<-inner.Done()
@@ -132,8 +132,8 @@ func TestAnyPrefix(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	token, err := httplink.BearerToken("s3cret")
 	require.NoError(t, err)
-	says := func(err error) func(*http.Request, string) error {
-		return func(*http.Request, string) error { return err }
+	says := func(err error) httplink.Authorizer {
+		return func(*http.Request, string) (transport.Grant, error) { return transport.Grant{}, err }
 	}
 	answers := func(status int, header ...string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -237,7 +237,7 @@ func TestServerClose(t *testing.T) {
 // A session that does not end holds up Close no longer than its context.
 func TestServerCloseGivesUp(t *testing.T) {
 	begun, stuck := make(chan struct{}), make(chan struct{})
-	s := httplink.Handler(&httplink.ServerOptions{Accept: func(context.Context, string, transport.Conn) error {
+	s := httplink.Handler(&httplink.ServerOptions{Accept: func(context.Context, string, transport.Conn, transport.Grant) error {
 		close(begun)
 		<-stuck
 		return nil

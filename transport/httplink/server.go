@@ -16,16 +16,17 @@ const defaultMaxSessions = 10_000
 
 // ServerOptions of a server. Accept is required.
 type ServerOptions struct {
-	// Accept runs the session of one connection. The connection is closed
-	// when it returns; its error is dropped (the session reports it). The
+	// Accept runs the session of one connection with what Authorize granted.
+	// The connection is closed when it returns; its error is dropped (the session reports it). The
 	// context ends when the server closes.
-	Accept func(ctx context.Context, space string, c transport.Conn) error
+	Accept func(ctx context.Context, space string, c transport.Conn, g transport.Grant) error
 
-	// Authorize is asked before a connection is opened; nil lets everyone in.
+	// Authorize is asked before a connection is opened, and says what the peer
+	// may do; nil grants everything to everyone.
 	// An error with the code (see transport.CodeOf) CodeAuth answers 403,
 	// CodeSpace 404 and CodeBusy 503, with the message of a *transport.Error;
 	// every other error answers 401, without its text.
-	Authorize func(r *http.Request, space string) error
+	Authorize Authorizer
 
 	MaxSessions int           // open connections beyond this are refused with 503; 0 means 10,000
 	Heartbeat   time.Duration // as in Options
@@ -63,8 +64,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such space: want /spaces/NAME, NAME being 1 to 64 of a-z, 0-9 and ._-", http.StatusNotFound)
 		return
 	}
+	grant := transport.FullGrant()
 	if s.opts.Authorize != nil {
-		if err := s.opts.Authorize(r, space); err != nil {
+		var err error
+		if grant, err = s.opts.Authorize(r, space); err != nil {
 			refuse(w, err)
 			return
 		}
@@ -84,10 +87,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = ws.Close(websocket.StatusPolicyViolation, "want subprotocol "+subprotocol)
 		return
 	}
-	s.serve(r.Context(), space, newConn(ws, s.codec, s.opts.Heartbeat))
+	s.serve(r.Context(), space, newConn(ws, s.codec, s.opts.Heartbeat), grant)
 }
 
-func (s *Server) serve(ctx context.Context, space string, c *conn) {
+func (s *Server) serve(ctx context.Context, space string, c *conn, grant transport.Grant) {
 	defer c.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -104,7 +107,7 @@ func (s *Server) serve(ctx context.Context, space string, c *conn) {
 		goodbye(ctx, c)
 		return
 	}
-	_ = s.opts.Accept(ctx, space, c)
+	_ = s.opts.Accept(ctx, space, c, grant)
 }
 
 func (s *Server) enter() bool {

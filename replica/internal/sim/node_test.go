@@ -82,7 +82,7 @@ func (n *node) open() {
 	for _, net := range []*memlink.Network{n.w.net, n.w.stick.net} {
 		dead := n.dead
 		l, err := net.Listen(n.name, func(ctx context.Context, c transport.Conn) error {
-			return r.Accept(ctx, gate{c, dead})
+			return r.Accept(ctx, gate{c, dead}, transport.FullGrant())
 		})
 		need(err, "listen as %s", n)
 		n.listeners = append(n.listeners, l)
