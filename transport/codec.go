@@ -132,7 +132,7 @@ func (c *Codec) Decode(message []byte) (Frame, error) {
 }
 
 func (c *Codec) decode(kind Kind, message []byte) (Frame, error) {
-	if kind < KindHello || kind > KindError {
+	if !kind.known() {
 		return nil, ErrUnknownFrame
 	}
 	body, err := c.body(message, mostBytes(kind))
@@ -195,6 +195,8 @@ func (c *Codec) parse(kind Kind, body []byte) (Frame, error) {
 			return &Pong{w.Nonce}, err
 		}
 		return &Ping{w.Nonce}, err
+	case KindToken:
+		return c.parseToken(body)
 	default:
 		var w wireError
 		err := c.unmarshal(body, &w)

@@ -49,6 +49,7 @@ func frames() map[string]transport.Frame {
 		"ping":      &transport.Ping{Nonce: 7},
 		"pong":      &transport.Pong{Nonce: 1 << 63},
 		"error":     &transport.Error{Code: transport.CodeBusy, Message: "come back later"},
+		"token":     &transport.Token{Bearer: "eyJh.eyJz.c2ln"},
 	}
 }
 
@@ -128,6 +129,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"long detail":       {&transport.Ack{Exceptions: []transport.Exception{{State: 1, Detail: long}}}, transport.ErrTooLarge},
 		"long message":      {&transport.Error{Message: long}, transport.ErrTooLarge},
 		"long code":         {&transport.Error{Code: long}, transport.ErrTooLarge},
+		"long token":        {&transport.Token{Bearer: strings.Repeat("x", transport.MaxBearer+1)}, transport.ErrTooLarge},
+		"no token":          {&transport.Token{}, transport.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := transport.NewCodec().Encode(tt.frame)

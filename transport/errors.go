@@ -22,7 +22,10 @@ var (
 const (
 	CodeProtocol  = "protocol"  // version or capability not understood, or a frame out of turn
 	CodeSpace     = "space"     // no such space here, or another one was asked for
-	CodeAuth      = "auth"      // no rights, or not known who
+	CodeAuth      = "auth"      // known who, but without the rights
+	CodeToken     = "token"     // not known who: no token, or none that is accepted
+	CodeExpired   = "expired"   // the rights of the session have ended: dial again, with a fresh token
+	CodeRate      = "rate"      // too much at once: come back later
 	CodeTooLarge  = "too-large" // a bound was exceeded
 	CodeMalformed = "malformed" // bytes that are no frame or no change
 	CodeInternal  = "internal"  // the peer's own trouble

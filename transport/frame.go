@@ -18,20 +18,25 @@ const (
 	KindPong    Kind = 5
 	KindError   Kind = 6
 
-	// To come: 7 digest, 8 need, 9 presence, 10 token.
+	KindToken Kind = 10
+
+	// To come: 7 digest, 8 need, 9 presence.
 )
 
 // String returns the kind's name, for logs.
 func (k Kind) String() string {
-	names := [...]string{"", "hello", "changes", "ack", "ping", "pong", "error"}
-	if k == 0 || int(k) >= len(names) {
+	names := [...]string{1: "hello", 2: "changes", 3: "ack", 4: "ping", 5: "pong", 6: "error", 10: "token"}
+	if int(k) >= len(names) || names[k] == "" {
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
 	return names[k]
 }
 
-// Frame is one message of the protocol: *Hello, *Changes, *Ack, *Ping, *Pong or
-// *Error.
+// known reports whether this version has frames of the kind.
+func (k Kind) known() bool { return k >= KindHello && k <= KindError || k == KindToken }
+
+// Frame is one message of the protocol: *Hello, *Changes, *Ack, *Ping, *Pong,
+// *Error or *Token.
 type Frame interface {
 	// Kind returns the frame's kind.
 	Kind() Kind
