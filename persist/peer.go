@@ -20,6 +20,9 @@ type Peer struct {
 	Attempts  int
 	Seen      int64    // ms since 1970
 	Doubt     crdt.LSN // changes that came from it up to this row of our log may be lost to it
+
+	ReadFilter crdt.Hash // of the scope under which it sent what Read counts
+	Subject    string    // who it was known as; "" if nobody asked
 }
 
 // Peers returns all peers, by id.
@@ -48,8 +51,10 @@ func parsePeer(row row) (Peer, error) {
 		Attempts:  int(row.int(12)),
 		Seen:      row.int(13),
 		Doubt:     crdt.LSN(row.int(14)),
+		Subject:   row.text(16),
 	}
-	err := errors.Join(row.fill(p.Replica[:], 1), row.fill(p.Read.Chain[:], 6), row.fill(p.Acked.Chain[:], 9))
+	err := errors.Join(row.fill(p.Replica[:], 1), row.fill(p.Read.Chain[:], 6), row.fill(p.Acked.Chain[:], 9),
+		row.fill(p.ReadFilter[:], 15))
 	return p, stored("peer", p.ID, err)
 }
 
@@ -70,7 +75,7 @@ func (tx *Tx) PutPeer(p *Peer) error {
 	n, err := tx.exec(qUpdatePeer, p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen, int64(p.Doubt), id)
+		p.State, p.LastError, int64(p.Attempts), p.Seen, int64(p.Doubt), p.ReadFilter[:], p.Subject, id)
 	if err != nil {
 		return err
 	}
@@ -85,7 +90,7 @@ func (tx *Tx) insertPeer(p *Peer) error {
 	row, err := tx.one(qInsertPeer, p.Replica[:], int64(p.Epoch), p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen, int64(p.Doubt))
+		p.State, p.LastError, int64(p.Attempts), p.Seen, int64(p.Doubt), p.ReadFilter[:], p.Subject)
 	if err == nil {
 		p.ID = row.int(0)
 	}

@@ -24,6 +24,9 @@ const (
 	qLog
 	qChanges
 	qLast
+	qTouched
+	qLogAt
+	qBeforeSet
 	qAppend
 
 	qSnapshot
@@ -38,6 +41,10 @@ const (
 	qMaxRID
 	qRecord
 	qRecords
+	qItems
+	qItemsIn
+	qItem
+	qForkedRIDs
 	qCollections
 	qConflicted
 	qConflictedIn
@@ -69,6 +76,14 @@ const (
 	qPolicies
 	qPolicy
 	qSetPolicy
+
+	qRefusals
+	qRefusalsOf
+	qRefusal
+	qCountRefusals
+	qOldestRefusal
+	qPutRefusal
+	qDeleteRefusal
 
 	qParked
 	qParkedOf
@@ -128,7 +143,11 @@ var queries = [numQueries]struct{ what, sql string }{
 		FROM log l LEFT JOIN records r ON r.rid = l.rid WHERE l.lsn > ? ORDER BY l.lsn`},
 	qChanges: {"read changes", changesFrom + ` SELECT log.data FROM change JOIN log ON log.lsn = change.lsn
 		WHERE change.lsn > ?2 AND log.source >= 0 ORDER BY change.lsn`},
-	qLast:   {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
+	qLast:    {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
+	qTouched: {"read log", "SELECT rid FROM log WHERE lsn > ?"},
+	qLogAt:   {"read log row", "SELECT prev, set_id, hash, source, data FROM log WHERE lsn = ?"},
+	qBeforeSet: {"read change set", `SELECT lsn FROM log WHERE lsn < ? AND set_id <> ?
+		ORDER BY lsn DESC LIMIT 1`},
 	qAppend: {"append to log", "INSERT INTO log (lsn, chain, set_id, rid, prev, hash, source, time, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"},
 
 	qSnapshot:   {"read snapshot", "SELECT rid, lsn, data FROM snapshots WHERE rid = ?"},
@@ -147,6 +166,11 @@ var queries = [numQueries]struct{ what, sql string }{
 	qMaxRID:  {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
 	qRecord:  {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
 	qRecords: {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
+	qItems:   {"read heads", "SELECT rid, collection, id, heads FROM records"},
+	qItemsIn: {"read heads", "SELECT rid, collection, id, heads FROM records WHERE collection = ? AND id >= ? ORDER BY id"},
+	qItem:    {"read heads", "SELECT rid, collection, id, heads FROM records WHERE rid = ?"},
+	qForkedRIDs: {"read forks", `SELECT DISTINCT r.rid FROM forks f
+		JOIN records r ON r.collection = f.collection AND r.id = f.id`},
 	qCollections: {"read collections", `WITH RECURSIVE c (name) AS (SELECT min(collection) FROM records
 		UNION ALL SELECT (SELECT min(collection) FROM records WHERE collection > c.name) FROM c WHERE c.name IS NOT NULL)
 		SELECT name FROM c WHERE name IS NOT NULL`}, // one step a collection, DISTINCT would take one a record
@@ -191,10 +215,10 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPeerByID: {"read peer", "SELECT " + peerColumns + " FROM peers WHERE id = ?"},
 	qPending:  {"count pending changes", "SELECT count(*) FROM log WHERE lsn > ? AND source <> ?"},
 	qInsertPeer: {"insert peer", "INSERT INTO peers (" + peerColumns + `)
-		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
+		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
 	qUpdatePeer: {"update peer", `UPDATE peers SET name = ?, read_epoch = ?, read_lsn = ?, read_chain = ?,
-		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?, doubt = ?
-		WHERE id = ?`},
+		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?, doubt = ?,
+		read_filter = ?, subject = ? WHERE id = ?`},
 	qForks:      {"read forks", "SELECT " + forkColumns + " FROM forks ORDER BY collection, id, seq"},
 	qForksOf:    {"read forks", "SELECT " + forkColumns + " FROM forks WHERE collection = ? AND id = ? ORDER BY seq"},
 	qCountForks: {"count forks", "SELECT count(*) FROM forks"},
@@ -211,6 +235,14 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPolicy:    {"read policy", "SELECT policy, version FROM policies WHERE collection = ?"},
 	qSetPolicy: {"write policy", `INSERT INTO policies (collection, policy, version) VALUES (?, ?, ?)
 		ON CONFLICT (collection) DO UPDATE SET policy = excluded.policy, version = excluded.version`},
+
+	qRefusals:      {"read refusals", "SELECT " + refusalColumns + " FROM refusals ORDER BY id"},
+	qRefusalsOf:    {"read refusals", "SELECT " + refusalColumns + " FROM refusals WHERE peer = ? ORDER BY id"},
+	qRefusal:       {"read refusal", "SELECT " + refusalColumns + " FROM refusals WHERE peer = ? AND hash = ? AND collection = ? AND record = ?"},
+	qCountRefusals: {"count refusals", "SELECT count(*) FROM refusals WHERE peer = ?"},
+	qOldestRefusal: {"read refusals", "SELECT min(id) FROM refusals WHERE peer = ?"},
+	qPutRefusal:    {"write refusal", "INSERT OR REPLACE INTO refusals (" + refusalColumns + ") VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},
+	qDeleteRefusal: {"forget refusal", "DELETE FROM refusals WHERE id = ?"},
 
 	qParked:       {"read parked sets", "SELECT " + parkedColumns + " FROM parked ORDER BY id"},
 	qParkedOf:     {"read parked sets", "SELECT " + parkedColumns + " FROM parked WHERE peer = ? ORDER BY id"},
@@ -263,8 +295,9 @@ const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?1) UNION ALL
 
 const (
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
-		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt`
+		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject`
 	forkColumns       = "collection, id, actor, seq, have, got, peer, time, settled"
 	parkedColumns     = "id, peer, set_id, reason, time, data"
+	refusalColumns    = "id, peer, collection, record, hash, rights, lsn, code, detail, time"
 	quarantineColumns = "id, peer, collection, record, hash, code, detail, time, data"
 )

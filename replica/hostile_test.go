@@ -92,7 +92,7 @@ func (p *rawPeer) refusal() *transport.Error {
 
 // hello is that of attackers; the honest peer is another one.
 func hello() *transport.Hello {
-	return &transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{66}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}}
+	return &transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{66}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}, Want: transport.Everything()}
 }
 
 func (p *rawPeer) shakeEvil() {

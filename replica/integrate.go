@@ -79,7 +79,7 @@ func (b *batch) advance(s *session, through crdt.Cursor, partial bool) error {
 		return err
 	}
 	p := s.row()
-	p.Read, p.Doubt = through, max(p.Doubt, stored.Doubt)
+	p.Read, p.ReadFilter, p.Doubt = through, s.filter, max(p.Doubt, stored.Doubt)
 	if partial || stored.Read != s.stored {
 		p.Doubt = b.tx.Head().LSN + crdt.LSN(len(b.rows))
 	}

@@ -14,7 +14,7 @@ import (
 // or ctx does; the peer may do what grant says. It closes conn. A server is
 // handed this function.
 func (r *Replica) Accept(ctx context.Context, conn transport.Conn, grant transport.Grant) error {
-	_, err := r.run(ctx, conn, terms{grant: grant})
+	_, err := r.run(ctx, conn, terms{grant: grant, want: transport.Everything(), push: transport.Everything()})
 	if errors.Is(err, transport.ErrClosed) || errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -22,14 +22,20 @@ func (r *Replica) Accept(ctx context.Context, conn transport.Conn, grant transpo
 }
 
 // Sync dials once, exchanges change sets until both sides have everything the
-// other had, and hangs up. Changes that either side refused or parked make it
-// return an *IncompleteError; the rest was exchanged nevertheless.
-func (r *Replica) Sync(ctx context.Context, link transport.Link) (Counts, error) {
+// other had, and hangs up; options say less than everything. Changes that either side
+// refused or parked make it return an *IncompleteError; the rest was exchanged
+// nevertheless.
+func (r *Replica) Sync(ctx context.Context, link transport.Link, opts ...LinkOption) (Counts, error) {
+	t, err := dialTerms(link, opts)
+	if err != nil {
+		return Counts{}, &Error{Op: "sync", Peer: link.String(), Err: err}
+	}
+	t.once = true
 	conn, err := r.dial(ctx, link)
 	if err != nil {
 		return Counts{}, &Error{Op: "sync", Err: err} // it names the peer
 	}
-	s, err := r.run(ctx, conn, terms{link: link.String(), once: true, grant: transport.FullGrant()})
+	s, err := r.run(ctx, conn, t)
 	counts := s.counts
 	if err == nil && counts.Refused+counts.Quarantined > 0 {
 		err = &IncompleteError{Counts: counts, First: s.firstRefusal()}
@@ -95,6 +101,7 @@ func (s *session) firstRefusal() string {
 type Connection struct {
 	r      *Replica
 	link   transport.Link
+	terms  terms
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -114,11 +121,15 @@ type LinkStatus struct {
 
 // Connect keeps the link up until the Connection or the replica is closed: it
 // dials, exchanges changes as they are committed, and dials again with the
-// link's backoff. A refusal that waiting does not cure (rights, another space,
+// link's backoff; options say less than everything. A refusal that waiting does not cure (rights, another space,
 // another protocol version) ends it; see Done and Err.
-func (r *Replica) Connect(link transport.Link) (*Connection, error) {
+func (r *Replica) Connect(link transport.Link, opts ...LinkOption) (*Connection, error) {
+	t, err := dialTerms(link, opts)
+	if err != nil {
+		return nil, &Error{Op: "connect", Peer: link.String(), Err: err}
+	}
 	ctx, cancel := context.WithCancel(r.ctx)
-	c := &Connection{r: r, link: link, cancel: cancel, done: make(chan struct{}), status: LinkStatus{Link: link.String()}}
+	c := &Connection{r: r, link: link, terms: t, cancel: cancel, done: make(chan struct{}), status: LinkStatus{Link: link.String()}}
 	if !r.goRun(func() { c.loop(ctx) }) {
 		cancel()
 		return nil, ErrClosed
@@ -182,7 +193,7 @@ func (c *Connection) attempt(ctx context.Context) (up bool, err error) {
 	c.mu.Lock()
 	c.status = LinkStatus{Link: c.link.String(), Online: true}
 	c.mu.Unlock()
-	s, err := c.r.run(ctx, conn, terms{link: c.link.String(), grant: transport.FullGrant()})
+	s, err := c.r.run(ctx, conn, c.terms)
 	return s.peerID != 0, err
 }
 

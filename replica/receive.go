@@ -279,6 +279,9 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 		s.refusals = s.refusals[n-maxRefusals:]
 	}
 	s.rewind = s.rewind || ack.Resend
+	if ack.Resend && ack.Through.LSN == 0 {
+		s.acked = crdt.Cursor{Epoch: s.r.epoch} // under another filter than before
+	}
 	s.poke()
 	return s.land(ctx, ack.Through)
 }

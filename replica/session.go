@@ -38,6 +38,9 @@ type session struct {
 	them    transport.Hello // the peer's
 	head    crdt.LSN        // end of our log at the handshake
 	claimed crdt.Cursor     // how far the peer said that it had read, at the handshake
+	out     *carry          // what we send
+	inn     *carry          // what we take
+	filter  crdt.Hash       // of what the peer sends
 
 	stored crdt.Cursor // the peer's Read in the file, as this session last read or wrote it; for the writer goroutine
 
@@ -82,6 +85,8 @@ type terms struct {
 	link  string          // the path; "" when the peer has dialled
 	once  bool            // end when both sides have everything
 	grant transport.Grant // what the peer may do
+	want  transport.Scope // what it is asked for
+	push  transport.Scope // what it is sent, if it wants that
 }
 
 // run speaks with the peer until one side ends it or ctx does. It closes conn.
@@ -184,7 +189,7 @@ func (s *session) shake(ctx context.Context) error {
 		return err
 	}
 	s.acked = begin
-	if err := s.conn.Send(ctx, &transport.Changes{From: begin, Through: begin}); err != nil {
+	if err := s.conn.Send(ctx, &transport.Changes{From: begin, Through: begin, Filter: s.sendScope().hash()}); err != nil {
 		return err
 	}
 	first, err := expect(ctx, s.conn, func(f *transport.Changes) bool {
@@ -193,16 +198,20 @@ func (s *session) shake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.filter = first.Filter
 	if first.From != s.at {
 		s.peer.Doubt = s.head
 		s.at = crdt.Cursor{Epoch: s.them.Epoch}
+	} else if s.filter != s.peer.ReadFilter {
+		s.at = crdt.Cursor{Epoch: s.them.Epoch} // no frame fits there, and the peer is asked for a resend
 	}
 	return nil
 }
 
 // greet exchanges hellos and finds the peer's row.
 func (s *session) greet(ctx context.Context) error {
-	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.r.id, Epoch: s.r.epoch}
+	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.r.id, Epoch: s.r.epoch,
+		Want: s.want, Rights: s.grant.Rights()}
 	err := s.r.store.Read(ctx, func(rd *persist.Reader) (err error) {
 		hello.Log = rd.Head()
 		hello.Space, err = rd.Space()
@@ -219,6 +228,7 @@ func (s *session) greet(ctx context.Context) error {
 		return err
 	}
 	s.head, s.them = hello.Log.LSN, *them
+	s.agree()
 	if err := checkHello(hello, them); err != nil {
 		return err
 	}
@@ -328,7 +338,7 @@ func (s *session) save(ctx context.Context) error {
 			return err
 		}
 		p := s.row()
-		p.Read, p.Doubt = stored.Read, stored.Doubt // advance alone writes these
+		p.Read, p.ReadFilter, p.Doubt = stored.Read, stored.ReadFilter, stored.Doubt // advance alone writes these
 		return b.tx.PutPeer(&p)
 	})
 }

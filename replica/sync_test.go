@@ -218,7 +218,7 @@ func (p *rawPeer) recv() transport.Frame {
 }
 
 func (p *rawPeer) shake() {
-	p.send(&transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{9}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}})
+	p.send(&transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{9}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}, Want: transport.Everything()})
 	hello := p.recv().(*transport.Hello)
 	p.send(&transport.Ack{Through: crdt.Cursor{Epoch: hello.Epoch}})
 	p.recv()
@@ -422,7 +422,7 @@ func TestRepeatedFramesDoNotEndTheHandshake(t *testing.T) {
 	r := open(t, nil)
 	serve(t, net, "r", r)
 	p := dialRaw(t, net.Link("stutter", "r"))
-	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{9}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}}
+	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{9}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}, Want: transport.Everything()}
 	foreign := &transport.Ack{Through: crdt.Cursor{Epoch: 1, LSN: 1000}} // of a log that is no more
 	p.send(hello)
 	p.send(hello)

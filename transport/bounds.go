@@ -19,6 +19,8 @@ const (
 	MaxMembers    = 1 << 17        // members of all sets of a frame
 	MaxExceptions = 1 << 14        // exceptions of an ack
 	MaxRequires   = 64             // capabilities a hello may require
+	MaxSelectors  = 64             // selectors of the scope in a hello
+	MaxWhere      = 8              // conditions of a selector
 	MaxSpace      = 64             // bytes of a space's name
 	MaxName       = 1024           // bytes of a collection's name, of a record's id
 	MaxCode       = 64             // bytes of a code or a capability
@@ -54,7 +56,7 @@ func ValidSpace(name string) bool {
 
 func (f *Hello) check() error {
 	if err := firstError(checkCursor("log", f.Log), checkCursor("read", f.Read),
-		checkText("space", f.Space, MaxSpace), checkCount("requires", len(f.Requires), MaxRequires)); err != nil {
+		checkText("space", f.Space, MaxSpace), checkCount("requires", len(f.Requires), MaxRequires), f.Want.check()); err != nil {
 		return err
 	}
 	for _, r := range f.Requires {

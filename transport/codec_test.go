@@ -29,9 +29,12 @@ func frames() map[string]transport.Frame {
 	return map[string]transport.Frame{
 		"hello": &transport.Hello{
 			Protocol: 1, Space: "crew", Replica: crdt.ReplicaID{1, 2}, Epoch: 1<<64 - 1,
-			Log: cursor(1<<64-1, 1<<63-1), Read: cursor(9, 12), Filter: crdt.Hash{31: 1}, Requires: []string{"range"},
+			Log: cursor(1<<64-1, 1<<63-1), Read: cursor(9, 12), Rights: crdt.Hash{31: 1}, Requires: []string{"range"},
+			Want: only(transport.Selector{Collection: "tasks", Prefix: "a-", ID: "a-1", Where: []transport.Equal{
+				{Field: "status", Value: `"active"`}, {Field: "n"}}}, transport.Selector{}),
 		},
-		"first hello": &transport.Hello{Protocol: 1, Space: "a"},
+		"hello of one who wants all": &transport.Hello{Protocol: 1, Space: "a", Want: transport.Everything()},
+		"first hello":                &transport.Hello{Protocol: 1, Space: "a"},
 		"changes": &transport.Changes{
 			From: cursor(1, 1), Through: cursor(1, 4), Part: 3, More: true, End: true,
 			Sets: []transport.Set{
@@ -41,6 +44,7 @@ func frames() map[string]transport.Frame {
 		},
 		"changes with empty names": &transport.Changes{Sets: []transport.Set{{Members: []transport.Member{{Data: []byte{}}}}}},
 		"changes without sets":     &transport.Changes{End: true},
+		"first changes":            &transport.Changes{From: cursor(1, 1), Through: cursor(1, 1), Filter: crdt.Hash{7}},
 		"ack": &transport.Ack{Through: cursor(1, 2), Resend: true, Exceptions: []transport.Exception{
 			{Collection: "c", ID: "1", Hash: crdt.Hash{1}, State: transport.Parked},
 			{Collection: "c", ID: "2", Hash: crdt.Hash{2}, State: transport.Refused, Code: "seq", Detail: "1 is held"},
@@ -116,6 +120,12 @@ func TestEncodeRefuses(t *testing.T) {
 		"not UTF-8":         {&transport.Hello{Space: "\xff"}, transport.ErrMalformed},
 		"many requires":     {&transport.Hello{Requires: make([]string, transport.MaxRequires+1)}, transport.ErrTooLarge},
 		"long requires":     {&transport.Hello{Requires: []string{long}}, transport.ErrTooLarge},
+		"many selectors":    {&transport.Hello{Want: only(make([]transport.Selector, transport.MaxSelectors+1)...)}, transport.ErrTooLarge},
+		"many conditions":   {&transport.Hello{Want: only(transport.Selector{Where: make([]transport.Equal, transport.MaxWhere+1)})}, transport.ErrTooLarge},
+		"long prefix":       {&transport.Hello{Want: only(transport.Selector{Prefix: long})}, transport.ErrTooLarge},
+		"bad selector":      {&transport.Hello{Want: only(transport.Selector{ID: "\xff"})}, transport.ErrMalformed},
+		"bad field":         {&transport.Hello{Want: only(transport.Selector{Where: []transport.Equal{{Field: "\xff"}}})}, transport.ErrMalformed},
+		"long value":        {&transport.Hello{Want: only(transport.Selector{Where: []transport.Equal{{Value: long}}})}, transport.ErrTooLarge},
 		"negative position": {&transport.Hello{Log: crdt.Cursor{LSN: -1}}, transport.ErrMalformed},
 		"set of nothing":    {set(), transport.ErrMalformed},
 		"long collection":   {set(transport.Member{Collection: long}), transport.ErrTooLarge},

@@ -18,14 +18,16 @@ const (
 	KindPong    Kind = 5
 	KindError   Kind = 6
 
-	KindToken Kind = 10
+	KindDigest Kind = 7
+	KindNeed   Kind = 8
+	KindToken  Kind = 10
 
-	// To come: 7 digest, 8 need, 9 presence.
+	// To come: 9 presence.
 )
 
 // String returns the kind's name, for logs.
 func (k Kind) String() string {
-	names := [...]string{1: "hello", 2: "changes", 3: "ack", 4: "ping", 5: "pong", 6: "error", 10: "token"}
+	names := [...]string{1: "hello", 2: "changes", 3: "ack", 4: "ping", 5: "pong", 6: "error", 7: "digest", 8: "need", 10: "token"}
 	if int(k) >= len(names) || names[k] == "" {
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
@@ -33,10 +35,10 @@ func (k Kind) String() string {
 }
 
 // known reports whether this version has frames of the kind.
-func (k Kind) known() bool { return k >= KindHello && k <= KindError || k == KindToken }
+func (k Kind) known() bool { return k >= KindHello && k <= KindNeed || k == KindToken }
 
 // Frame is one message of the protocol: *Hello, *Changes, *Ack, *Ping, *Pong,
-// *Error or *Token.
+// *Error, *Digest, *Need or *Token.
 type Frame interface {
 	// Kind returns the frame's kind.
 	Kind() Kind
@@ -52,20 +54,27 @@ type Hello struct {
 	Epoch    uint64         // and in which life
 	Log      crdt.Cursor    // the end of its log
 	Read     crdt.Cursor    // how far it has durably read the receiver's log; zero when not known
-	Filter   crdt.Hash      // of the effective filter; zero for none
+	Rights   crdt.Hash      // of what the receiver may write here; zero for everything
 	Requires []string       // capabilities the receiver must know, or say no
+	Want     Scope          // what the sender wants to be sent: at most MaxSelectors
 }
 
 // Changes carries change sets in the order of the sender's log. A set that is
 // larger than a frame spans several with the same From: Part counts them from 0,
-// and all but the last say More.
+// and all but the last say More. The first one of a session holds no sets and says
+// under which Filter the log is sent.
 type Changes struct {
 	From    crdt.Cursor // where the receiver must stand for these to fit
 	Through crdt.Cursor // where it stands after the last of them
 	Sets    []Set
-	Part    uint64 // which part of a set that spans frames
-	More    bool   // the set goes on in the next frame
-	End     bool   // nothing more right now
+	Part    uint64    // which part of a set that spans frames
+	More    bool      // the set goes on in the next frame
+	End     bool      // nothing more right now
+	Filter  crdt.Hash // in a session's first: of the scope that the sender sends, see Scope.Hash
+
+	// Loose, if not 0, says that the sets are no stretch of the log: they answer the
+	// Need with this ID, or go before it. From and Through are zero then.
+	Loose uint64
 }
 
 // Set is a change set, or a part of one, in order; never empty.
@@ -94,7 +103,7 @@ type State uint8
 // States of excepted changes.
 const (
 	Parked  State = 1 // waits for a dependency
-	Refused State = 2 // is in quarantine
+	Refused State = 2 // was not taken; unless for lack of rights, it is in quarantine
 )
 
 // Exception is a change that was received, and is neither integrated nor lost.

@@ -14,6 +14,7 @@ import (
 type Selector struct {
 	Collection string  // "" for every collection
 	Prefix     string  // of ids; "" for every id
+	ID         string  // exactly this one; "" for every id
 	Where      []Equal // all of them hold; only whoever sends evaluates them, on its own view
 }
 
@@ -51,7 +52,7 @@ func (s Scope) Covers(k crdt.Key) bool {
 
 // Covers reports whether the selector names the record, Where not looked at.
 func (s *Selector) Covers(k crdt.Key) bool {
-	return (s.Collection == "" || s.Collection == k.Collection) && strings.HasPrefix(k.ID, s.Prefix)
+	return (s.Collection == "" || s.Collection == k.Collection) && (s.ID == "" || s.ID == k.ID) && strings.HasPrefix(k.ID, s.Prefix)
 }
 
 // And returns the records that are in both scopes.
@@ -78,11 +79,15 @@ func (s *Selector) and(t *Selector) (both Selector, ok bool) {
 	if both.Collection == "" {
 		both.Collection = t.Collection
 	}
+	if both.ID == "" {
+		both.ID = t.ID
+	}
 	if strings.HasPrefix(t.Prefix, s.Prefix) {
 		both.Prefix = t.Prefix
 	}
 	both.Where = append(append([]Equal(nil), s.Where...), t.Where...)
-	return both, (t.Collection == "" || both.Collection == t.Collection) && strings.HasPrefix(both.Prefix, t.Prefix)
+	return both, (t.Collection == "" || both.Collection == t.Collection) && strings.HasPrefix(both.Prefix, t.Prefix) &&
+		(t.ID == "" || both.ID == t.ID) && (both.ID == "" || strings.HasPrefix(both.ID, both.Prefix))
 }
 
 // Hash names the scope by its content: the first 32 bytes of SHA-256 over its
@@ -96,6 +101,7 @@ func (s Scope) Hash() crdt.Hash {
 	for i := range s.Only {
 		add(s.Only[i].Collection)
 		add(s.Only[i].Prefix)
+		add(s.Only[i].ID)
 		b = binary.AppendUvarint(b, uint64(len(s.Only[i].Where)))
 		for _, w := range s.Only[i].Where {
 			add(w.Field)
@@ -114,6 +120,24 @@ type Grant struct {
 	Relay   bool      // it may bring changes that other replicas authored
 	Admin   bool      // it may write the reserved collection _godwit
 	Expires time.Time // when it ends; zero: never
+}
+
+// Rights names what the grant lets a peer write, by its content; zero for
+// everything. A peer that is told another one than before has something to try again.
+func (g Grant) Rights() crdt.Hash {
+	if g.Write.All && g.Relay && g.Admin {
+		return crdt.Hash{}
+	}
+	b := []byte("rights")
+	for _, may := range []bool{g.Write.All, g.Relay, g.Admin} {
+		if may {
+			b = append(b, 1)
+		} else {
+			b = append(b, 0)
+		}
+	}
+	h := g.Write.Hash()
+	return sha256.Sum256(append(b, h[:]...))
 }
 
 // FullGrant returns the grant of everything.

@@ -24,6 +24,8 @@ func TestScopesMeet(t *testing.T) {
 		only(transport.Selector{Prefix: "a-"}),
 		only(transport.Selector{Collection: "notes", Prefix: "a-1"}, transport.Selector{Collection: "tasks", Prefix: "b"}),
 		only(transport.Selector{Collection: "tasks", Prefix: "a-12"}, transport.Selector{Collection: "notes"}),
+		only(transport.Selector{Collection: "tasks", ID: "a-1"}, transport.Selector{ID: "b"}),
+		only(transport.Selector{Prefix: "a-1", ID: "a-12"}, transport.Selector{Collection: "tasks", ID: "b"}),
 	}
 	hashes := map[crdt.Hash]bool{}
 	for _, s := range scopes {
@@ -36,4 +38,18 @@ func TestScopesMeet(t *testing.T) {
 	}
 	require.Len(t, hashes, len(scopes), "each has a name of its own")
 	require.Zero(t, transport.Everything().Hash())
+}
+
+func TestRightsNameWhatMayBeWritten(t *testing.T) {
+	full := transport.FullGrant()
+	require.Zero(t, full.Rights())
+	seen := map[crdt.Hash]bool{}
+	for _, w := range []transport.Scope{{}, transport.Everything(), only(transport.Selector{Collection: "tasks"})} {
+		for i := range 4 {
+			seen[transport.Grant{Write: w, Relay: i&1 > 0, Admin: i&2 > 0}.Rights()] = true
+		}
+	}
+	require.Len(t, seen, 12)
+	full.Subject, full.Read = "ann", transport.Scope{}
+	require.Zero(t, full.Rights(), "of writing alone")
 }

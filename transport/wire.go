@@ -17,8 +17,9 @@ type wireHello struct {
 	Epoch    uint64      `cbor:"4,keyasint"`
 	Log      *wireCursor `cbor:"5,keyasint,omitempty"`
 	Read     *wireCursor `cbor:"6,keyasint,omitempty"`
-	Filter   []byte      `cbor:"7,keyasint,omitempty"`
+	Rights   []byte      `cbor:"7,keyasint,omitempty"`
 	Requires []string    `cbor:"8,keyasint,omitempty"`
+	Want     *wireScope  `cbor:"9,keyasint,omitempty"` // nil: everything
 }
 
 // wireChanges is the first of a Changes frame's two items; sets.go has the other.
@@ -28,6 +29,7 @@ type wireChanges struct {
 	Part    uint64      `cbor:"3,keyasint,omitempty"`
 	More    bool        `cbor:"4,keyasint,omitempty"`
 	End     bool        `cbor:"5,keyasint,omitempty"`
+	Filter  []byte      `cbor:"6,keyasint,omitempty"`
 }
 
 type wireAck struct {
@@ -64,20 +66,17 @@ type wireCursor struct {
 }
 
 func (f *Hello) wire() any {
-	w := &wireHello{
+	return &wireHello{
 		Protocol: f.Protocol, Space: f.Space, Replica: f.Replica[:], Epoch: f.Epoch,
-		Log: cursorToWire(f.Log), Read: cursorToWire(f.Read), Requires: f.Requires,
+		Log: cursorToWire(f.Log), Read: cursorToWire(f.Read),
+		Rights: hashToWire(&f.Rights), Requires: f.Requires, Want: scopeToWire(f.Want),
 	}
-	if f.Filter != (crdt.Hash{}) {
-		w.Filter = f.Filter[:]
-	}
-	return w
 }
 
 func (f *Changes) wire() any {
 	return &wireChanges{
 		From: cursorToWire(f.From), Through: cursorToWire(f.Through),
-		Part: f.Part, More: f.More, End: f.End,
+		Part: f.Part, More: f.More, End: f.End, Filter: hashToWire(&f.Filter),
 	}
 }
 
@@ -97,16 +96,17 @@ func (f *Pong) wire() any  { return &wirePing{f.Nonce} }
 func (f *Error) wire() any { return &wireError{f.Code, f.Message} }
 
 func (w *wireHello) frame() (Frame, error) {
-	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Requires: w.Requires}
+	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Requires: w.Requires, Want: w.Want.scope()}
 	err := firstError(
-		fixed("replica", f.Replica[:], w.Replica), optional("filter", f.Filter[:], w.Filter),
+		fixed("replica", f.Replica[:], w.Replica), optional("rights", f.Rights[:], w.Rights),
 		cursorFromWire("log", &f.Log, w.Log), cursorFromWire("read", &f.Read, w.Read))
 	return f, err
 }
 
 func (w *wireChanges) frame() (*Changes, error) {
 	f := &Changes{Part: w.Part, More: w.More, End: w.End}
-	return f, firstError(cursorFromWire("from", &f.From, w.From), cursorFromWire("through", &f.Through, w.Through))
+	return f, firstError(optional("filter", f.Filter[:], w.Filter),
+		cursorFromWire("from", &f.From, w.From), cursorFromWire("through", &f.Through, w.Through))
 }
 
 func (w *wireAck) frame() (Frame, error) {
@@ -140,6 +140,14 @@ func cursorFromWire(name string, c *crdt.Cursor, w *wireCursor) error {
 	}
 	c.Epoch, c.LSN = w.Epoch, crdt.LSN(w.LSN) // beyond int64 it is negative, which check refuses
 	return fixed(name+" chain", c.Chain[:], w.Chain)
+}
+
+// hashToWire is nil for the zero hash.
+func hashToWire(h *crdt.Hash) []byte {
+	if *h == (crdt.Hash{}) {
+		return nil
+	}
+	return h[:]
 }
 
 func optional(name string, dst, src []byte) error {

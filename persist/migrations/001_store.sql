@@ -95,6 +95,21 @@ CREATE TABLE quarantine_dropped (
 	count INTEGER NOT NULL
 ) STRICT;
 
+-- Changes of this log that a peer did not take.
+CREATE TABLE refusals (
+	id         INTEGER PRIMARY KEY,
+	peer       INTEGER NOT NULL,
+	collection TEXT NOT NULL,
+	record     TEXT NOT NULL,
+	hash       BLOB NOT NULL,
+	rights     BLOB NOT NULL, -- what the peer let us write then, by its hash
+	lsn        INTEGER NOT NULL, -- the record's last row of the log then
+	code       TEXT NOT NULL,
+	detail     TEXT NOT NULL,
+	time       INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX refusals_change ON refusals (peer, hash, collection, record);
+
 CREATE TABLE peers (
 	id          INTEGER PRIMARY KEY,
 	replica     BLOB NOT NULL,
@@ -103,6 +118,7 @@ CREATE TABLE peers (
 	read_epoch  INTEGER NOT NULL,
 	read_lsn    INTEGER NOT NULL,
 	read_chain  BLOB NOT NULL,
+	read_filter BLOB NOT NULL, -- of the scope under which its log was read so far
 	acked_epoch INTEGER NOT NULL,
 	acked_lsn   INTEGER NOT NULL,
 	acked_chain BLOB NOT NULL,
@@ -110,7 +126,8 @@ CREATE TABLE peers (
 	last_error  TEXT NOT NULL,
 	attempts    INTEGER NOT NULL,
 	seen        INTEGER NOT NULL,
-	doubt       INTEGER NOT NULL -- changes that came from it up to this row of the log may be lost to it
+	doubt       INTEGER NOT NULL, -- changes that came from it up to this row of the log may be lost to it
+	subject     TEXT NOT NULL -- who it was known as
 ) STRICT;
 CREATE UNIQUE INDEX peers_replica ON peers (replica, epoch);
 

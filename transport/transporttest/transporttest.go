@@ -86,7 +86,7 @@ func noise(number, n int) *transport.Changes {
 func samples() []transport.Frame {
 	c := crdt.Cursor{Epoch: 1<<64 - 1, LSN: 1<<63 - 1, Chain: crdt.Chain{15: 9}}
 	return []transport.Frame{
-		&transport.Hello{Protocol: 1, Space: "crew", Replica: crdt.ReplicaID{1}, Epoch: 7, Log: c, Read: c, Filter: crdt.Hash{1}, Requires: []string{"x"}},
+		&transport.Hello{Protocol: 1, Space: "crew", Replica: crdt.ReplicaID{1}, Epoch: 7, Log: c, Read: c, Rights: crdt.Hash{1}, Requires: []string{"x"}, Want: transport.Everything()},
 		&transport.Changes{From: c, Through: c, More: true, End: true, Part: 2, Sets: []transport.Set{
 			{Members: []transport.Member{{Collection: "c", ID: "1", Data: []byte{1}}, {Collection: "d", ID: "ö", Data: []byte{2, 3}}}},
 			{Members: []transport.Member{{Collection: "c", ID: "2", Data: make([]byte, 10_000)}}},

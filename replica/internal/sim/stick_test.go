@@ -107,7 +107,7 @@ func (s *stick) carry(n *node, sets []*carried) {
 		return f
 	}
 	const epoch = 1
-	send(&transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.id, Epoch: epoch, Log: crdt.Cursor{Epoch: epoch}})
+	send(&transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.id, Epoch: epoch, Log: crdt.Cursor{Epoch: epoch}, Want: transport.Everything()})
 	send(&transport.Ack{Through: recv().(*transport.Hello).Log}) // nothing is to be carried back
 	at := recv().(*transport.Ack).Through
 	send(&transport.Changes{From: at, Through: at})
