@@ -205,7 +205,8 @@
 //     what is edited is what was seen, and whoever has the edit sees the same under
 //     every view.
 //   - A rival deletion of something that is kept is settled by deleting once more what
-//     it deleted: the object keeps its identity.
+//     it deleted: the object keeps its identity. No other Automerge writes this; the
+//     core and JavaScript 3.5 show the same of it in all orders (TestSettledAsJavaScript).
 //   - Differences, Revert and Blame go by operations where a view shows candidates.
 //     Under a view that may show more, Diff and Revert compare values (a list or text
 //     that differs counts as a whole in Revert), and Blame names the greatest candidate.
@@ -266,8 +267,8 @@
 //     undo of an edit in the old one is found in the new by what it looks like. Going
 //     by operations alone, an undo of a deletion would end all undoing before it.
 //   - A deleted element is revived by writing to it, not inserted anew. The core and
-//     JavaScript 3.5 take this, it keeps its place and its cursors, and two who undo
-//     the same deletion get the character once.
+//     JavaScript 3.5 take this and show the same (TestSettledAsJavaScript), it keeps its
+//     place and its cursors, and two who undo the same deletion get the character once.
 //   - The message of an undo is "undo" and the hash, of a redo likewise; what can be
 //     undone is derived from these. A replica's changes are one stack, whatever their
 //     incarnation. An undo with nothing left to restore is a change without operations,
