@@ -106,12 +106,12 @@ func (h *History) elementAt(obj *object, sc scope, index int) (opID, int) {
 // indexOf returns how many places a scope shows before an element of the list or
 // text, and how many it takes itself.
 func (h *History) indexOf(obj *object, sc scope, id opID) (before, width int) {
-	if obj.kind == MakeText || !h.mayHide(sc) {
+	if obj.kind == MakeText || !h.mayDiffer(sc) {
 		return obj.seq.index(id)
 	}
 	for el := range obj.seq.all {
 		at := place{obj: obj, elem: el.id, slot: &el.slot}
-		shown := !el.slot.empty() && h.show(at, sc.index(before)).shown
+		shown := h.show(at, sc.index(before)).shown
 		if el.id == id {
 			return before, int(b2u(shown))
 		}

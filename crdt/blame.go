@@ -162,9 +162,7 @@ func (b *blamer) object(obj *object, sc scope) {
 	switch obj.kind {
 	case MakeMap:
 		for f := range obj.fields.all {
-			if !f.slot.empty() {
-				b.slot(Step{Key: f.key}, place{obj: obj, key: f.key, slot: &f.slot}, sc.key(f.key))
-			}
+			b.slot(Step{Key: f.key}, place{obj: obj, key: f.key, slot: &f.slot}, sc.key(f.key))
 		}
 	case MakeText:
 		b.text(obj)
@@ -172,7 +170,7 @@ func (b *blamer) object(obj *object, sc scope) {
 		i := 0
 		for e := range obj.seq.all {
 			at := place{obj: obj, elem: e.id, slot: &e.slot}
-			if !e.slot.empty() && b.slot(Step{Index: i, InList: true}, at, sc.index(i)) {
+			if b.slot(Step{Index: i, InList: true}, at, sc.index(i)) {
 				i++
 			}
 		}

@@ -6,7 +6,8 @@ import (
 )
 
 // Conflict is a field or list element to which several changes wrote without
-// knowing of each other, or that one deleted while another wrote to it.
+// knowing of each other, or that one overwrote or deleted while another wrote to
+// it, edited in it or incremented it.
 type Conflict struct {
 	Path       Path        // empty: the record itself, under a policy of whole records
 	Candidates []Candidate // the greatest operation ID first
@@ -14,9 +15,14 @@ type Conflict struct {
 
 // Candidate is one of the values of a conflict. They differ in at least one
 // pair.
+//
+// Of a hidden candidate Op made the object or counter, and what follows is that of
+// the latest edit that whoever overwrote it had not seen: by time, of equal ones the
+// greatest change.
 type Candidate struct {
 	Value   any       // as History.Value gives it; nil of a deletion
 	Deleted bool      // it is a deletion
+	Hidden  bool      // an object or counter, overwritten or deleted by who did not know of an edit in it; no Automerge shows it
 	Op      OpID      // what Edit.Resolve takes; of a record's candidate the last operation of its head
 	Replica ReplicaID // of Actor; zero for a foreign actor
 	Actor   ActorID
@@ -28,8 +34,8 @@ type Candidate struct {
 
 // Conflicts returns the conflicts in what the view shows, by path. A conflict
 // within a candidate that is not shown, or within combined ones, has no path and
-// is not among them; nor are the characters of texts. Candidates that print alike
-// are no conflict.
+// is not among them; nor is one within a hidden candidate, even if it is shown, nor
+// are the characters of texts. Candidates that print alike are no conflict.
 func (h *History) Conflicts(v *View) []Conflict {
 	var found []Conflict
 	if c, ok := h.recordConflict(v); ok {
@@ -43,8 +49,8 @@ func (h *History) Conflicts(v *View) []Conflict {
 	return found
 }
 
-// ConflictCount returns how many conflicts there are. It costs nothing while no
-// field has two candidates.
+// ConflictCount returns how many conflicts there are. It costs next to nothing
+// while no field has two candidates.
 func (h *History) ConflictCount(v *View) int {
 	n := 0
 	if _, ok := h.recordConflict(v); ok {
@@ -64,6 +70,7 @@ func (h *History) countConflicts(v *View) int {
 type conflictFinder struct {
 	h      *History
 	path   Path
+	empty  bool // whether empty slots may have candidates
 	out    jsonWriter
 	a, b   []byte // scratch
 	cs     []candidate
@@ -71,7 +78,7 @@ type conflictFinder struct {
 }
 
 func (f *conflictFinder) find(v *View) {
-	if f.h.multi > 0 || f.h.anyDeletions() {
+	if f.empty = f.h.anyHidden(); f.h.multi > 0 || f.h.contested() {
 		f.object(f.h.root, v.top())
 	}
 }
@@ -80,14 +87,17 @@ func (f *conflictFinder) object(obj *object, sc scope) {
 	switch obj.kind {
 	case MakeMap:
 		for e := range obj.fields.all {
-			if !e.slot.empty() {
+			if !e.slot.empty() || f.empty {
 				f.slot(Step{Key: e.key}, place{obj: obj, key: e.key, slot: &e.slot}, sc.key(e.key))
 			}
 		}
 	case MakeList:
 		i := 0
 		for e := range obj.seq.all {
-			if !e.slot.empty() && f.slot(Step{Index: i, InList: true}, place{obj: obj, elem: e.id, slot: &e.slot}, sc.index(i)) {
+			if e.slot.empty() && !f.empty {
+				continue
+			}
+			if f.slot(Step{Index: i, InList: true}, place{obj: obj, elem: e.id, slot: &e.slot}, sc.index(i)) {
 				i++
 			}
 		}
@@ -97,8 +107,11 @@ func (f *conflictFinder) object(obj *object, sc scope) {
 // slot reports a conflict at a place, goes on in what is shown there, and
 // reports whether anything is.
 func (f *conflictFinder) slot(step Step, at place, sc scope) bool {
-	deletions := f.h.deletionsAt(at)
-	if at.slot.rivals == nil && deletions == nil {
+	unseen := f.h.unseenAt(at)
+	if at.slot.rivals == nil && unseen == nil {
+		if at.slot.empty() {
+			return false
+		}
 		if obj := f.h.objects[at.slot.first]; obj != nil {
 			f.path = append(f.path, step)
 			f.object(obj, sc)
@@ -106,13 +119,13 @@ func (f *conflictFinder) slot(step Step, at place, sc scope) bool {
 		}
 		return true
 	}
-	f.cs = f.h.merged(f.cs[:0], at.slot, deletions)
+	f.cs = f.h.merged(f.cs[:0], at.slot, unseen)
 	o := f.h.choose(f.cs, sc)
 	f.path = append(f.path, step)
 	if f.differ(f.cs, sc) {
 		f.report(f.path, f.cs, o, sc)
 	}
-	if obj := f.h.objects[o.id]; obj != nil && o.shown {
+	if obj := f.h.objects[o.id]; obj != nil && o.shown && !o.hidden {
 		f.object(obj, sc)
 	}
 	f.path = f.path[:len(f.path)-1]
@@ -152,11 +165,11 @@ func (h *History) conflict(p Path, cs []candidate, o outcome, sc scope) Conflict
 }
 
 func (h *History) publicCandidate(c candidate, sc scope) Candidate {
-	p := Candidate{Deleted: c.deleted, Op: h.publicID(c.id)}
+	p := Candidate{Deleted: c.deleted, Hidden: c.hidden(), Op: h.publicID(c.id)}
 	if !c.deleted {
 		p.Value = h.candidateValue(c.id, sc)
 	}
-	p.author(h.nodes[c.id.node].c)
+	p.author(h.nodes[c.by().node].c)
 	return p
 }
 

@@ -231,7 +231,7 @@ func requireConflicts(t testing.TB, f corpusFile, h *crdt.History) int {
 		values := map[string]any{}
 		distinct := map[string]bool{}
 		for _, x := range c.Candidates {
-			if !x.Deleted { // JavaScript shows no deletions
+			if !x.Deleted && !x.Hidden { // JavaScript shows neither
 				values[x.Op.String()] = asTexts(canon(t, x.Value))
 				distinct[dumpValue(t, values[x.Op.String()])] = true
 			}

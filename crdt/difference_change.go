@@ -16,7 +16,7 @@ func (h *History) AddDiff(c *Change, v *View) ([]Difference, error) {
 		}
 		return h.Diff(from, h.Heads(), v)
 	}
-	if v.opaque(h) || v != nil && v.hides && !h.onHeads(c) {
+	if v.opaque(h) || v != nil && v.heeds && !h.onHeads(c) {
 		before := h.Value(v)
 		if added, err := h.Add(c); !added || err != nil {
 			return nil, err

@@ -8,13 +8,13 @@ import (
 // opaque reports whether a view may show of a history what no candidate of a slot
 // is, so that differences are those of values, not of operations.
 func (v *View) opaque(h *History) bool {
-	return v != nil && (v.record != byAutomerge || v.makes || v.hides && h.branched())
+	return v != nil && (v.record != byAutomerge || v.makes || v.heeds && h.branched())
 }
 
 // branched reports whether any two changes are concurrent.
 func (h *History) branched() bool {
-	h.anyDeletions()
-	return h.deletions.branched
+	h.contested()
+	return h.contests.branched
 }
 
 // onHeads reports whether a change that is to be added has seen all others.

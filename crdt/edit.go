@@ -217,13 +217,14 @@ func (e *Edit) write(t *target, o Op, preds []opID) (opID, error) {
 	return e.emit(t.obj, o, t.elem, preds)
 }
 
-// settle deletes all candidates but one. A rival deletion is settled by deleting
-// once more what it deleted: the change that does so has seen it, and keeps what
-// there is. So an object that is kept stays the same one.
+// settle deletes all candidates but one. Where nothing else is visible, a rival
+// deletion is settled by deleting once more what it deleted, a hidden candidate by
+// deleting it once more: the change that does so has seen it, and keeps what there
+// is. So an object that is kept stays the same one.
 func (e *Edit) settle(t *target, keep opID) error {
 	losers := slices.DeleteFunc(e.candidates(t), func(id opID) bool { return id == keep })
 	if len(losers) == 0 {
-		losers = e.deleted(t)
+		losers = e.gone(t)
 	}
 	if len(losers) == 0 {
 		return nil
@@ -232,17 +233,40 @@ func (e *Edit) settle(t *target, keep opID) error {
 	return err
 }
 
-// deleted returns what a target's concurrent deletions have deleted.
-func (e *Edit) deleted(t *target) (ids []opID) {
-	for _, d := range e.h.deletionsAt(place{obj: t.obj, key: t.key, elem: t.elem, slot: e.slot(t)}) {
-		for _, r := range e.h.op(d).Pred {
-			id := e.h.resolveRef(d.node, r)
-			if e.h.op(id).Action != Increment && !slices.Contains(ids, id) {
-				ids = append(ids, id)
+// gone returns a target's hidden candidates, and what its concurrent deletions have
+// deleted.
+func (e *Edit) gone(t *target) (ids []opID) {
+	add := func(id opID) {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	s := e.slot(t)
+	if s == nil {
+		return nil
+	}
+	for _, c := range e.h.unseenAt(place{obj: t.obj, key: t.key, elem: t.elem, slot: s}) {
+		if !c.deleted {
+			add(c.id)
+			continue
+		}
+		for _, r := range e.h.op(c.id).Pred {
+			if id := e.h.resolveRef(c.id.node, r); e.h.op(id).Action != Increment {
+				add(id)
 			}
 		}
 	}
 	return ids
+}
+
+// revive writes a hidden candidate once more, in place of all others: what was
+// overwritten cannot become visible again. It returns the copy.
+func (e *Edit) revive(t *target, id opID) (opID, error) {
+	o := Op{}
+	if t.elem.ctr == 0 {
+		o.InMap, o.Key = true, t.key
+	}
+	return e.copy(t.obj, o, t.elem, e.candidates(t), id, t.scope)
 }
 
 // find follows a path through what the view shows. The last step is not looked
@@ -276,6 +300,8 @@ func (e *Edit) enter(t *target, at Path, create bool) (opID, error) {
 	switch {
 	case o.made():
 		return e.materialise(t, o)
+	case o.hidden:
+		return e.revive(t, o.id)
 	case o.valued: // what is edited in it may make a rival win: they go
 		return o.id, e.settle(t, o.id)
 	case o.shown:

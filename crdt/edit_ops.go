@@ -18,31 +18,40 @@ func (e *Edit) Delete(p Path) error {
 	return e.remove(&t)
 }
 
+// remove deletes what is visible at a target, or shown there.
 func (e *Edit) remove(t *target) error {
-	preds := e.candidates(t)
-	if len(preds) == 0 {
+	if preds := e.candidates(t); len(preds) > 0 {
+		_, err := e.write(t, Op{Action: Del}, preds)
+		return err
+	}
+	if !e.shown(t).shown {
 		return nil
 	}
-	_, err := e.write(t, Op{Action: Del}, preds)
+	return e.removeHidden(t)
+}
+
+// removeHidden settles a conflict where nothing is visible on a deletion.
+func (e *Edit) removeHidden(t *target) error {
+	_, err := e.write(t, Op{Action: Del}, e.gone(t))
 	return err
 }
 
 // Clear deletes all fields of the record, which deletes the record.
 func (e *Edit) Clear() error {
 	e.view = e.view.fields()
-	return e.removeFields(e.h.root, func(string) bool { return true })
+	return e.removeFields(e.h.root, e.view.top(), func(string) bool { return true })
 }
 
-// removeFields deletes the visible fields of a map whose key is selected.
-func (e *Edit) removeFields(obj *object, selected func(key string) bool) error {
+// removeFields deletes the fields of a map whose key is selected.
+func (e *Edit) removeFields(obj *object, sc scope, selected func(key string) bool) error {
 	var keys []string
 	for f := range obj.fields.all {
-		if !f.slot.empty() && selected(f.key) {
+		if selected(f.key) {
 			keys = append(keys, f.key)
 		}
 	}
 	for _, k := range keys {
-		if err := e.remove(&target{obj: obj, key: k}); err != nil {
+		if err := e.remove(&target{obj: obj, key: k, scope: sc.key(k)}); err != nil {
 			return err
 		}
 	}
@@ -65,6 +74,10 @@ func (e *Edit) Increment(p Path, by int64) error {
 	o := e.shown(&t)
 	if _, sum := o.value.(Counter); sum && o.made() {
 		o.id = e.slot(&t).first
+	} else if o.hidden && e.h.isCounter(o.id) {
+		if o.id, err = e.revive(&t, o.id); err != nil {
+			return err
+		}
 	} else if o.valued && !o.made() {
 		if err := e.settle(&t, o.id); err != nil {
 			return err
@@ -86,8 +99,9 @@ func (e *Edit) increase(t *target, id opID, by int64) error {
 
 // Resolve settles the conflict at p on one of its candidates by deleting the
 // others: the candidate itself, with all that is in it and whatever others edit
-// in it meanwhile, stays. A deletion deletes them all. Without a conflict it
-// changes nothing. The candidates of the record itself, which views of whole
+// in it meanwhile, stays. A hidden one is written anew, as the view shows it: what
+// others edit in the old one meanwhile is a conflict again. A deletion deletes them
+// all. Without a conflict it changes nothing. The candidates of the record itself, which views of whole
 // records have, are at the empty path.
 func (e *Edit) Resolve(p Path, winner OpID) error {
 	if len(p) == 0 {
@@ -112,7 +126,13 @@ func (e *Edit) Resolve(p Path, winner OpID) error {
 			switch {
 			case e.h.publicID(c.id) != winner:
 			case c.deleted:
+				if s.empty() {
+					return e.removeHidden(&t)
+				}
 				return e.remove(&t)
+			case c.hidden():
+				_, err := e.revive(&t, c.id)
+				return err
 			default:
 				return e.settle(&t, c.id)
 			}

@@ -8,11 +8,11 @@ import (
 // Views may show what is no candidate, or nothing where something is visible, or
 // an older record. The first edit of such a place makes it what is shown.
 
-// idle reports whether a view that shows more than candidates shows v at p
+// idle reports whether a view that shows more than visible operations shows v at p
 // already. Comparing before anything is written keeps such views from being
 // adopted by an edit that changes nothing.
 func (e *Edit) idle(p Path, v any, mode PutMode) bool {
-	if e.view == nil || !e.view.makes && e.h.under(e.view) == e.h {
+	if v := e.view; v == nil || !v.makes && !(v.heeds && e.h.anyHidden()) && e.h.under(v) == e.h {
 		return false
 	}
 	var at any = e.h.Value(e.view)
@@ -159,6 +159,35 @@ func (e *Edit) putMade(t *target, o outcome, v any, mode PutMode) error {
 	return e.putOnto(t, overlay(o.value, v, mode))
 }
 
+// putHidden puts a value where the view shows a hidden candidate: into a copy of it,
+// if it is an object of the right kind.
+func (e *Edit) putHidden(t *target, id opID, v any, mode PutMode) error {
+	old := e.h.candidateValue(id, t.scope)
+	if shows(old, v, mode) && (!e.exact || sameValue(old, v)) {
+		return nil
+	}
+	if obj := e.h.objects[id]; obj == nil || !obj.holds(v) {
+		return e.replace(t, overlay(old, v, mode))
+	}
+	if _, err := e.revive(t, id); err != nil {
+		return err
+	}
+	return e.put(t, v, mode)
+}
+
+// holds reports whether an object is of the kind that holds a value.
+func (o *object) holds(v any) bool {
+	switch v.(type) {
+	case map[string]any:
+		return o.kind == MakeMap
+	case []any:
+		return o.kind == MakeList
+	case string, Text:
+		return o.kind == MakeText
+	}
+	return false
+}
+
 // overlay returns v as it is to stand in place of an old value: a string as a
 // Text where there was one, an integer as a Counter, and a merged map with the
 // keys that only the old one has.
@@ -219,7 +248,7 @@ func (e *Edit) putOnto(t *target, v any) error {
 // elementAt returns the element that the view shows at an index of a list, the
 // zero opID beyond the end, and how many there are.
 func (e *Edit) elementAt(obj *object, sc scope, index int) (opID, int) {
-	if !e.h.mayHide(sc) {
+	if !e.h.mayDiffer(sc) {
 		n := obj.seq.len()
 		if index < 0 || index >= n {
 			return opID{}, n
@@ -231,7 +260,7 @@ func (e *Edit) elementAt(obj *object, sc scope, index int) (opID, int) {
 	n := 0
 	for el := range obj.seq.all {
 		at := place{obj: obj, elem: el.id, slot: &el.slot}
-		if el.slot.empty() || !e.h.show(at, sc.index(n)).shown {
+		if !e.h.show(at, sc.index(n)).shown {
 			continue
 		}
 		if n == index {
@@ -243,10 +272,10 @@ func (e *Edit) elementAt(obj *object, sc scope, index int) (opID, int) {
 }
 
 // targets returns the slots at a path: one, or, in a list, also elements that the
-// view hides there, as the path of their conflict says.
+// view does not show there, as the path of their conflict says.
 func (e *Edit) targets(p Path) (ts []target, err error) {
 	last := p[len(p)-1]
-	if !last.InList || !e.h.mayHide(e.view.top()) {
+	if !last.InList || !e.h.mayDiffer(e.view.top()) && !e.h.anyHidden() {
 		t, err := e.find(p, false)
 		return []target{t}, err
 	}
@@ -256,9 +285,6 @@ func (e *Edit) targets(p Path) (ts []target, err error) {
 	}
 	n := 0
 	for el := range obj.seq.all {
-		if el.slot.empty() {
-			continue
-		}
 		in := sc.index(n)
 		if n == last.Index {
 			ts = append(ts, target{path: p, obj: obj, elem: el.id, scope: in})

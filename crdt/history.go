@@ -57,7 +57,7 @@ type History struct {
 
 	part      bool      // At is adding the changes of another history: gaps were judged there
 	admission admission // scratch of Add
-	deletions deletions // for views
+	contests  contests  // for views
 	lacking   bool      // a view's function was needed that is not registered
 }
 

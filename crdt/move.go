@@ -13,8 +13,8 @@ import (
 // maps, lists, texts with their blocks, marks and counters. So
 //
 //   - two replicas that move the same element at the same time leave two copies,
-//   - what others edit in the element at the same time stays with the deleted one
-//     and is not seen,
+//   - what others edit in the element at the same time stays with the deleted one,
+//     as a hidden candidate of a conflict,
 //   - anchors in the element, or in what it contains, stay where it was, and a
 //     copied mark expands behind, however it did before.
 //
@@ -44,7 +44,7 @@ func (e *Edit) Move(p Path, from, to int) error {
 		return err
 	}
 	ref, _ := e.elementAt(obj, sc, to-1)
-	_, err = e.copy(obj, Op{Insert: true}, ref, id, t.scope)
+	_, err = e.copy(obj, Op{Insert: true}, ref, nil, id, t.scope)
 	return err
 }
 
@@ -53,14 +53,15 @@ func (e *Edit) copyShown(obj *object, o Op, elem opID, shown outcome, sc scope) 
 	if shown.made() {
 		return e.create(obj, o, elem, nil, shown.value)
 	}
-	return e.copy(obj, o, elem, shown.id, sc)
+	return e.copy(obj, o, elem, nil, shown.id, sc)
 }
 
-// copy writes what an operation set or made once more; o says where.
-func (e *Edit) copy(obj *object, o Op, elem, from opID, sc scope) (opID, error) {
+// copy writes what an operation set or made once more; o says where, preds what it
+// overwrites.
+func (e *Edit) copy(obj *object, o Op, elem opID, preds []opID, from opID, sc scope) (opID, error) {
 	old := e.h.op(from)
 	o.Action, o.Value = old.Action, e.h.scalar(from, old)
-	id, err := e.emit(obj, o, elem, nil)
+	id, err := e.emit(obj, o, elem, preds)
 	if err != nil || old.Action == Set {
 		return id, err
 	}
@@ -76,9 +77,6 @@ func (e *Edit) copy(obj *object, o Op, elem, from opID, sc scope) (opID, error) 
 
 func (e *Edit) copyFields(made, source *object, sc scope) error {
 	for f := range source.fields.all {
-		if f.slot.empty() {
-			continue
-		}
 		in := sc.key(f.key)
 		shown := e.h.show(place{obj: source, key: f.key, slot: &f.slot}, in)
 		if !shown.shown {
@@ -94,10 +92,7 @@ func (e *Edit) copyFields(made, source *object, sc scope) error {
 func (e *Edit) copyElements(made, source *object, sc scope) (err error) {
 	ref, n := opID{}, 0
 	for el := range source.seq.all {
-		if el.slot.empty() {
-			continue
-		}
-		in, shown := sc.index(n), outcome{shown: true, id: el.slot.first}
+		in, shown := sc.index(n), outcome{shown: !el.slot.empty(), id: el.slot.first}
 		if !source.seq.text { // characters show alike in every view
 			shown = e.h.show(place{obj: source, elem: el.id, slot: &el.slot}, in)
 		}

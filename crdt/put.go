@@ -63,7 +63,7 @@ func (e *Edit) putFields(obj *object, sc scope, m map[string]any, mode PutMode) 
 	if mode == Merge {
 		return nil
 	}
-	return e.removeFields(obj, func(k string) bool {
+	return e.removeFields(obj, sc, func(k string) bool {
 		_, kept := m[k]
 		return !kept && e.shown(&target{obj: obj, key: k, scope: sc.key(k)}).shown
 	})
@@ -77,6 +77,8 @@ func (e *Edit) put(t *target, v any, mode PutMode) error {
 		return e.replace(t, v)
 	case shown.made():
 		return e.putMade(t, shown, v, mode)
+	case shown.hidden:
+		return e.putHidden(t, shown.id, v, mode)
 	}
 	id := shown.id
 	o := e.h.op(id)
@@ -272,8 +274,8 @@ func (e *Edit) putList(obj *object, sc scope, v []any) error {
 				return err
 			}
 		}
-		for _, id := range elems[d.a+both : d.a+d.del] {
-			if err := e.remove(&target{obj: obj, elem: id}); err != nil {
+		for k := d.a + both; k < d.a+d.del; k++ {
+			if err := e.remove(&target{obj: obj, elem: elems[k], scope: sc.index(k)}); err != nil {
 				return err
 			}
 		}
@@ -325,8 +327,9 @@ func typed(v any) bool {
 func (e *Edit) listTokens(obj *object, sc scope) (ids []opID, json []string) {
 	w := jsonWriter{h: e.h}
 	var buf []byte
+	differs := e.h.mayDiffer(sc)
 	for el := range obj.seq.all {
-		if el.slot.empty() {
+		if el.slot.empty() && !differs {
 			continue
 		}
 		in := sc.index(len(ids))

@@ -67,13 +67,13 @@ func (r *jsonWriter) fields(dst []byte, obj *object, sc scope) []byte {
 		dst = append(dst, `{"`+formMap+`":`...)
 	}
 	dst = append(dst, '{')
-	comma := false
+	comma, differs := false, r.h.mayDiffer(sc)
 	for f := range obj.fields.all {
-		if f.slot.empty() {
+		if f.slot.empty() && !differs {
 			continue
 		}
 		in := sc.key(f.key)
-		o := outcome{shown: true, id: f.slot.first}
+		o := outcome{shown: !f.slot.empty(), id: f.slot.first}
 		if in.rule != nil {
 			o = r.h.show(place{obj: obj, key: f.key, slot: &f.slot}, in)
 		}
@@ -96,12 +96,12 @@ func (r *jsonWriter) fields(dst []byte, obj *object, sc scope) []byte {
 // looksLikeForm reports whether the only field that is shown has the key of a
 // special form of JSON.
 func (h *History) looksLikeForm(obj *object, sc scope) bool {
-	if obj.visible != 1 && !h.mayHide(sc) {
+	if obj.visible != 1 && !h.mayDiffer(sc) {
 		return false
 	}
 	form, n := false, 0
 	for f := range obj.fields.all {
-		if !f.slot.empty() && h.show(place{obj: obj, key: f.key, slot: &f.slot}, sc.key(f.key)).shown {
+		if h.show(place{obj: obj, key: f.key, slot: &f.slot}, sc.key(f.key)).shown {
 			form = isForm(f.key)
 			n++
 		}
@@ -109,16 +109,17 @@ func (h *History) looksLikeForm(obj *object, sc scope) bool {
 	return form && n == 1
 }
 
-// mayHide reports whether a scope may show nothing where something is visible.
-func (h *History) mayHide(sc scope) bool {
-	return sc.view != nil && sc.view.hides && h.anyDeletions()
+// mayDiffer reports whether a scope may show nothing where something is visible,
+// or the reverse.
+func (h *History) mayDiffer(sc scope) bool {
+	return sc.view != nil && sc.view.heeds && h.contested()
 }
 
 func (r *jsonWriter) list(dst []byte, obj *object, sc scope) []byte {
 	dst = append(dst, '[')
-	i := 0
+	i, differs := 0, r.h.mayDiffer(sc)
 	for e := range obj.seq.all {
-		if e.slot.empty() {
+		if e.slot.empty() && !differs {
 			continue
 		}
 		in := sc.index(i)
@@ -163,8 +164,9 @@ func (h *History) Value(v *View) map[string]any {
 
 func (h *History) mapValue(obj *object, sc scope) map[string]any {
 	m := make(map[string]any, obj.visible)
+	differs := h.mayDiffer(sc)
 	for f := range obj.fields.all {
-		if f.slot.empty() {
+		if f.slot.empty() && !differs {
 			continue
 		}
 		in := sc.key(f.key)
@@ -195,8 +197,9 @@ func (h *History) candidateValue(id opID, sc scope) any {
 		return Text(h.appendText(nil, obj))
 	}
 	list := make([]any, 0, obj.seq.len())
+	differs := h.mayDiffer(sc)
 	for e := range obj.seq.all {
-		if e.slot.empty() {
+		if e.slot.empty() && !differs {
 			continue
 		}
 		in := sc.index(len(list))

@@ -13,17 +13,32 @@ import (
 type outcome struct {
 	shown  bool
 	id     opID // the candidate; zero for a value that was made of several
+	hidden bool // the candidate is hidden: an edit has to revive it first
 	valued bool // value counts: it is what Value gives, computed already
 	value  any
 }
 
 func (o outcome) made() bool { return o.shown && o.id.ctr == 0 }
 
-// candidate is one of a slot's rivals: a visible operation, or a deletion that
-// is concurrent with one.
+// candidate is one of a slot's rivals: a visible operation, a hidden one, or a
+// deletion that is concurrent with one of these.
 type candidate struct {
 	id      opID
 	deleted bool
+	edit    opID // of a hidden one: the newest edit that whoever overwrote it had not seen
+}
+
+func (c candidate) hidden() bool { return c.edit.ctr != 0 }
+
+// visible reports whether every Automerge counts it.
+func (c candidate) visible() bool { return !c.deleted && !c.hidden() }
+
+// by returns the operation whose author and time count.
+func (c candidate) by() opID {
+	if c.hidden() {
+		return c.edit
+	}
+	return c.id
 }
 
 // maxCompared bounds how many candidates, the greatest, are considered by
@@ -41,25 +56,22 @@ type place struct {
 // show returns what a scope shows at a place.
 func (h *History) show(at place, sc scope) outcome {
 	s := at.slot
-	if s.empty() {
-		return outcome{}
-	}
 	if sc.rule == nil {
-		return outcome{shown: true, id: s.first}
+		return outcome{shown: !s.empty(), id: s.first}
 	}
-	var deletions []opID
-	if sc.rule.heedsDeletions() {
-		deletions = h.deletionsAt(at)
+	var unseen []candidate
+	if sc.rule.heedsUnseen() {
+		unseen = h.unseenAt(at)
 	}
-	if s.rivals == nil && deletions == nil {
-		return outcome{shown: true, id: s.first}
+	if s.rivals == nil && unseen == nil {
+		return outcome{shown: !s.empty(), id: s.first}
 	}
 	var few [8]candidate
-	return h.choose(h.merged(few[:0], s, deletions), sc)
+	return h.choose(h.merged(few[:0], s, unseen), sc)
 }
 
 // pick returns the candidate of a slot, which is not empty, that a scope shows of
-// its values: it heeds no deletions, and of combined ones it is automerge's.
+// its visible values; of combined ones it is automerge's.
 func (h *History) pick(s *slot, sc scope) opID {
 	if s.rivals == nil || sc.rule == nil {
 		return s.first
@@ -72,17 +84,16 @@ func (h *History) pick(s *slot, sc scope) opID {
 
 // candidates returns all candidates at a place, the greatest operation ID first.
 func (h *History) candidates(at place) []candidate {
-	return h.merged(nil, at.slot, h.deletionsAt(at))
+	return h.merged(nil, at.slot, h.unseenAt(at))
 }
 
-// merged appends a slot's operations and deletions, the greatest ID first.
-func (h *History) merged(cs []candidate, s *slot, deletions []opID) []candidate {
+// merged appends a slot's visible operations and its other candidates, the
+// greatest ID first.
+func (h *History) merged(cs []candidate, s *slot, unseen []candidate) []candidate {
 	for id := range s.all {
 		cs = append(cs, candidate{id: id})
 	}
-	for _, id := range deletions {
-		cs = append(cs, candidate{id: id, deleted: true})
-	}
+	cs = append(cs, unseen...)
 	h.descend(cs)
 	return cs
 }
@@ -93,9 +104,9 @@ func (h *History) descend(cs []candidate) {
 	}
 }
 
-func (r *rule) heedsDeletions() bool {
+func (r *rule) heedsUnseen() bool {
 	switch r.how {
-	case byLWW, byFWW, byLocal, byRemote, byPrefer, byGo:
+	case byLWW, byFWW, byLocal, byRemote, byPrefer, byGo, byUpdateWins:
 		return true
 	}
 	return false
@@ -108,16 +119,18 @@ func (h *History) choose(cs []candidate, sc scope) outcome {
 	}
 	switch sc.rule.how {
 	case byLWW:
-		return pick(cs, func(a, b candidate) bool { return h.timeOf(a.id) > h.timeOf(b.id) })
+		return pick(cs, func(a, b candidate) bool { return h.timeOf(a.by()) > h.timeOf(b.by()) })
 	case byFWW:
-		return pick(cs, func(a, b candidate) bool { return h.timeOf(a.id) <= h.timeOf(b.id) })
+		return pick(cs, func(a, b candidate) bool { return h.timeOf(a.by()) <= h.timeOf(b.by()) })
+	case byUpdateWins:
+		return h.update(cs)
 	case byLocal:
-		return prefer(cs, func(c candidate) bool { return h.isOf(c.id, sc.view.self) })
+		return prefer(cs, func(c candidate) bool { return h.isOf(c.by(), sc.view.self) })
 	case byRemote:
-		return prefer(cs, func(c candidate) bool { return !h.isOf(c.id, sc.view.self) })
+		return prefer(cs, func(c candidate) bool { return !h.isOf(c.by(), sc.view.self) })
 	case byPrefer:
 		for _, name := range sc.rule.actors {
-			is := func(c candidate) bool { return strings.HasPrefix(string(h.author(c.id)), name) }
+			is := func(c candidate) bool { return strings.HasPrefix(string(h.author(c.by())), name) }
 			if slices.ContainsFunc(cs, is) {
 				return prefer(cs, is)
 			}
@@ -130,14 +143,23 @@ func (h *History) choose(cs []candidate, sc scope) outcome {
 	return first(cs)
 }
 
-// first returns the first value, which automerge shows.
+// first returns the first visible value, which automerge shows.
 func first(cs []candidate) outcome {
-	for _, c := range cs {
-		if !c.deleted {
-			return outcome{shown: true, id: c.id}
-		}
+	if i := slices.IndexFunc(cs, candidate.visible); i >= 0 {
+		return cs[i].outcome()
 	}
 	return outcome{}
+}
+
+// update returns what was deleted while it was edited, the latest edit's, if
+// nothing else is there.
+func (h *History) update(cs []candidate) outcome {
+	if slices.ContainsFunc(cs, candidate.visible) {
+		return first(cs)
+	}
+	return pick(cs, func(a, b candidate) bool {
+		return a.hidden() && (b.deleted || h.timeOf(a.edit) > h.timeOf(b.edit))
+	})
 }
 
 // pick returns the candidate that none after it beats.
@@ -166,7 +188,14 @@ func (c candidate) outcome() outcome {
 	if c.deleted {
 		return outcome{}
 	}
-	return outcome{shown: true, id: c.id}
+	return outcome{shown: true, id: c.id, hidden: c.hidden()}
+}
+
+// valued returns a value as the outcome, together with what it was computed to be.
+func (c candidate) valued(v any) outcome {
+	o := c.outcome()
+	o.valued, o.value = true, v
+	return o
 }
 
 func (h *History) timeOf(id opID) int64 { return h.nodes[id.node].c.Time() }
@@ -188,11 +217,11 @@ func (h *History) decide(cs []candidate, sc scope) outcome {
 		differ = differ || c.deleted != cs[0].deleted || !bytes.Equal(printed[i], printed[0])
 	}
 	fallback := func() outcome {
-		i := slices.IndexFunc(cs, func(c candidate) bool { return !c.deleted })
+		i := slices.IndexFunc(cs, candidate.visible)
 		if i < 0 {
 			return outcome{}
 		}
-		return outcome{shown: true, id: cs[i].id, valued: true, value: public[i].Value}
+		return cs[i].valued(public[i].Value)
 	}
 	if !differ {
 		return fallback()
@@ -210,7 +239,7 @@ func (h *History) decide(cs []candidate, sc scope) outcome {
 			} else if c.Deleted {
 				return outcome{}
 			} else {
-				return outcome{shown: true, id: cs[i].id, valued: true, value: public[i].Value}
+				return cs[i].valued(public[i].Value)
 			}
 		}
 	}
@@ -228,7 +257,7 @@ func (h *History) decide(cs []candidate, sc scope) outcome {
 	}
 	for i, c := range cs { // a value that one of them has is that one, so that it can be edited in place
 		if !c.deleted && bytes.Equal(printed[i], text) {
-			return outcome{shown: true, id: c.id, valued: true, value: public[i].Value}
+			return c.valued(public[i].Value)
 		}
 	}
 	return outcome{shown: true, valued: true, value: given}
@@ -244,9 +273,9 @@ func call(fn Resolver, candidates []Candidate) (v any, err error) {
 	return fn(candidates)
 }
 
-// combine applies the resolvers that look at values. Deletions are none.
+// combine applies the resolvers that look at values, the visible ones.
 func (h *History) combine(cs []candidate, sc scope) outcome {
-	cs = slices.DeleteFunc(slices.Clone(cs), func(c candidate) bool { return c.deleted })
+	cs = slices.DeleteFunc(slices.Clone(cs), func(c candidate) bool { return !c.visible() })
 	cs = cs[:min(len(cs), maxCompared)]
 	if len(cs) == 0 {
 		return outcome{}
@@ -309,9 +338,9 @@ func (h *History) mergedMap(maps []*object, sc scope) map[string]any {
 	fields := map[string][]candidate{}
 	for _, obj := range maps {
 		for f := range obj.fields.all {
-			if !f.slot.empty() {
-				at := place{obj: obj, key: f.key, slot: &f.slot}
-				fields[f.key] = append(fields[f.key], h.candidates(at)...)
+			at := place{obj: obj, key: f.key, slot: &f.slot}
+			if cs := h.candidates(at); cs != nil {
+				fields[f.key] = append(fields[f.key], cs...)
 			}
 		}
 	}

@@ -15,7 +15,7 @@ type View struct {
 	patterns []pattern
 	plain    *View // itself without the record's rule
 	makes    bool  // some resolver looks at values, and may show one that is no candidate
-	hides    bool  // some resolver may show a deletion
+	heeds    bool  // some resolver may show a deletion or a hidden candidate
 	failed   func(name string, err error)
 }
 
@@ -58,9 +58,9 @@ func (v *View) setStandard(r *rule) {
 		case byMax, byMin, byUnion, byConcat, byMerge, bySum:
 			v.makes = true
 		case byGo:
-			v.makes, v.hides = true, true
-		case byLWW, byFWW, byLocal, byRemote, byPrefer:
-			v.hides = true
+			v.makes, v.heeds = true, true
+		case byLWW, byFWW, byLocal, byRemote, byPrefer, byUpdateWins:
+			v.heeds = true
 		}
 	}
 	v.plain = v
@@ -70,6 +70,9 @@ func (v *View) setStandard(r *rule) {
 	}
 	plain := *v
 	plain.plain = &plain
+	if r.how == byUpdateWins {
+		plain.standard = r
+	}
 	v.plain, v.record = &plain, r.how
 }
 

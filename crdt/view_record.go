@@ -38,11 +38,11 @@ func (h *History) Shows(v *View) bool { return h.under(v).shows(v.fields()) }
 
 func (h *History) shows(v *View) bool {
 	top := v.top()
-	if h.root.visible == 0 || !h.mayHide(top) {
+	if !h.mayDiffer(top) {
 		return h.root.visible > 0
 	}
 	for f := range h.root.fields.all {
-		if !f.slot.empty() && h.show(place{obj: h.root, key: f.key, slot: &f.slot}, top.key(f.key)).shown {
+		if h.show(place{obj: h.root, key: f.key, slot: &f.slot}, top.key(f.key)).shown {
 			return true
 		}
 	}
