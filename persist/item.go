@@ -1,0 +1,109 @@
+package persist
+
+import (
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/godwitdb/godwit/crdt"
+)
+
+// Item is a record's name and heads: what replicas compare.
+type Item struct {
+	RID   int64
+	Key   crdt.Key
+	Heads []byte // as the file has them: ascending, 32 bytes each; valid until the next item
+}
+
+// Items yields the records of a collection whose id begins with prefix, or of all
+// collections, in no order, when collection is "". Deleted ones are among them.
+func (r *Reader) Items(collection, prefix string) iter.Seq2[Item, error] {
+	if collection == "" {
+		return scan(r, parseItem, qItems)
+	}
+	return func(yield func(Item, error) bool) {
+		for it, err := range scan(r, parseItem, qItemsIn, collection, prefix) {
+			if err == nil && !strings.HasPrefix(it.Key.ID, prefix) || !yield(it, err) {
+				return
+			}
+		}
+	}
+}
+
+// ItemAt returns the item of a record; ok is false if there is none.
+func (r *Reader) ItemAt(rid int64) (it Item, ok bool, err error) {
+	row, err := r.one(qItem, rid)
+	if err != nil || row == nil {
+		return it, false, err
+	}
+	it, err = parseItem(row)
+	return it, true, err
+}
+
+func parseItem(row row) (Item, error) {
+	return Item{RID: row.int(0), Key: crdt.Key{Collection: row.text(1), ID: row.text(2)}, Heads: row.blob(3)}, nil
+}
+
+// Touched yields the RIDs of the records whose changes stand in the log behind
+// after, one as often as it has changes.
+func (r *Reader) Touched(after crdt.LSN) iter.Seq2[int64, error] {
+	return scan(r, func(row row) (int64, error) { return row.int(0), nil }, qTouched, int64(after))
+}
+
+// ForkedRIDs yields the RIDs of the records that have a fork, settled or not.
+func (r *Reader) ForkedRIDs() iter.Seq2[int64, error] {
+	return scan(r, func(row row) (int64, error) { return row.int(0), nil }, qForkedRIDs)
+}
+
+// ChangesBack yields the log rows of a record from the last one back, but for
+// those that were withdrawn. The Data of a row that a snapshot covers is shared,
+// not to be modified, and nil if that is damaged; Chain and Key are not set.
+func (r *Reader) ChangesBack(rid int64) iter.Seq2[LogRow, error] {
+	return func(yield func(LogRow, error) bool) {
+		at, err := r.lastChange(rid)
+		for at > 0 && err == nil {
+			var row row
+			if row, err = r.one(qLogAt, int64(at)); err != nil || row == nil {
+				break
+			}
+			l := LogRow{LSN: at, RID: rid, Source: row.int(3), Data: row.blob(4)}
+			prev := crdt.LSN(row.int(0))
+			if err = stored("log row", at, errors.Join(row.fill(l.Set[:], 1), row.fill(l.Hash[:], 2))); err != nil {
+				break
+			}
+			if prev >= at {
+				err = stored("log row", at, errCorrupt)
+				break
+			}
+			if len(l.Data) == 0 {
+				if l.Data, err = r.dataOf(rid, l.Hash); err != nil {
+					break
+				}
+			}
+			at = prev
+			if !l.Withdrawn() && !yield(l, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(LogRow{}, r.fail(err))
+		}
+	}
+}
+
+// SetAt returns the rows of the change set that the log row belongs to.
+func (r *Reader) SetAt(row *LogRow) ([]LogRow, error) {
+	before, err := r.one(qBeforeSet, int64(row.LSN), row.Set[:])
+	if err != nil {
+		return nil, err
+	}
+	after := crdt.LSN(0)
+	if before != nil {
+		after = crdt.LSN(before.int(0))
+	}
+	return r.Log(after, 1, 1)
+}
+
+// LastRID returns the highest RID given out, which is about how many records there
+// are.
+func (r *Reader) LastRID() (int64, error) { return r.count(qMaxRID) }
