@@ -28,6 +28,11 @@ type Peer struct {
 // Peers returns all peers, by id.
 func (r *Reader) Peers() ([]Peer, error) { return collect(scan(r, parsePeer, qPeers)) }
 
+// PeersOf returns the lives of a replica, by id.
+func (r *Reader) PeersOf(replica crdt.ReplicaID) ([]Peer, error) {
+	return collect(scan(r, parsePeer, qPeersOf, replica[:]))
+}
+
 // Peer returns the peer, nil if there is none.
 func (r *Reader) Peer(replica crdt.ReplicaID, epoch uint64) (*Peer, error) {
 	row, err := r.one(qPeer, replica[:], int64(epoch))

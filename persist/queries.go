@@ -79,11 +79,12 @@ const (
 
 	qRefusals
 	qRefusalsOf
-	qRefusal
 	qCountRefusals
-	qOldestRefusal
+	qTrimRefusals
 	qPutRefusal
 	qDeleteRefusal
+	qDeleteRefusals
+	qPeersOf
 
 	qParked
 	qParkedOf
@@ -212,6 +213,7 @@ var queries = [numQueries]struct{ what, sql string }{
 
 	qPeers:    {"read peers", "SELECT " + peerColumns + " FROM peers ORDER BY id"},
 	qPeer:     {"read peer", "SELECT " + peerColumns + " FROM peers WHERE replica = ? AND epoch = ?"},
+	qPeersOf:  {"read peers", "SELECT " + peerColumns + " FROM peers WHERE replica = ? ORDER BY id"},
 	qPeerByID: {"read peer", "SELECT " + peerColumns + " FROM peers WHERE id = ?"},
 	qPending:  {"count pending changes", "SELECT count(*) FROM log WHERE lsn > ? AND source <> ?"},
 	qInsertPeer: {"insert peer", "INSERT INTO peers (" + peerColumns + `)
@@ -238,11 +240,12 @@ var queries = [numQueries]struct{ what, sql string }{
 
 	qRefusals:      {"read refusals", "SELECT " + refusalColumns + " FROM refusals ORDER BY id"},
 	qRefusalsOf:    {"read refusals", "SELECT " + refusalColumns + " FROM refusals WHERE peer = ? ORDER BY id"},
-	qRefusal:       {"read refusal", "SELECT " + refusalColumns + " FROM refusals WHERE peer = ? AND hash = ? AND collection = ? AND record = ?"},
 	qCountRefusals: {"count refusals", "SELECT count(*) FROM refusals WHERE peer = ?"},
-	qOldestRefusal: {"read refusals", "SELECT min(id) FROM refusals WHERE peer = ?"},
-	qPutRefusal:    {"write refusal", "INSERT OR REPLACE INTO refusals (" + refusalColumns + ") VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},
-	qDeleteRefusal: {"forget refusal", "DELETE FROM refusals WHERE id = ?"},
+	qTrimRefusals: {"forget refusals", `DELETE FROM refusals WHERE peer = ?1 AND id <=
+		(SELECT id FROM refusals WHERE peer = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)`},
+	qPutRefusal:     {"write refusal", "INSERT OR REPLACE INTO refusals (" + refusalColumns + ") VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},
+	qDeleteRefusal:  {"forget refusal", "DELETE FROM refusals WHERE id = ?"},
+	qDeleteRefusals: {"forget refusals", "DELETE FROM refusals WHERE peer = ? AND rights <> ?"},
 
 	qParked:       {"read parked sets", "SELECT " + parkedColumns + " FROM parked ORDER BY id"},
 	qParkedOf:     {"read parked sets", "SELECT " + parkedColumns + " FROM parked WHERE peer = ? ORDER BY id"},

@@ -31,16 +31,6 @@ func (r *Reader) Refusals(peer int64) iter.Seq2[*Refusal, error] {
 	return scan(r, parseRefusal, qRefusalsOf, peer)
 }
 
-// Refusal returns the peer's refusal of a change, nil if there is none.
-func (r *Reader) Refusal(peer int64, key crdt.Key, hash crdt.Hash) (*Refusal, error) {
-	row, err := r.one(qRefusal, peer, hash[:], key.Collection, key.ID)
-	if err != nil || row == nil {
-		return nil, err
-	}
-	f, err := parseRefusal(row)
-	return f, r.fail(err)
-}
-
 // CountRefusals counts what a peer refused.
 func (r *Reader) CountRefusals(peer int64) (int64, error) {
 	row, err := r.one(qCountRefusals, peer)
@@ -64,32 +54,29 @@ func parseRefusal(row row) (*Refusal, error) {
 	return f, stored("refusal", f.ID, errors.Join(row.fill(f.Hash[:], 4), row.fill(f.Rights[:], 5)))
 }
 
-// PutRefusal keeps a refusal, in the place of an earlier one of the same change,
-// and sets its ID. Beyond MaxRefusals of its peer the oldest ones go.
-func (tx *Tx) PutRefusal(f *Refusal) error {
-	row, err := tx.one(qPutRefusal, f.Peer, f.Key.Collection, f.Key.ID, f.Hash[:], f.Rights[:], int64(f.LSN),
-		f.Code, f.Detail, f.Time)
-	if err != nil {
-		return err
-	}
-	f.ID = row.int(0)
-	for n, err := tx.CountRefusals(f.Peer); n > MaxRefusals || err != nil; n-- {
+// PutRefusals keeps what a peer refused, in the place of earlier refusals of the
+// same changes, and sets the IDs. Beyond MaxRefusals of the peer the oldest go.
+func (tx *Tx) PutRefusals(peer int64, all []*Refusal) error {
+	for _, f := range all {
+		row, err := tx.one(qPutRefusal, peer, f.Key.Collection, f.Key.ID, f.Hash[:], f.Rights[:], int64(f.LSN),
+			f.Code, f.Detail, f.Time)
 		if err != nil {
 			return err
 		}
-		oldest, err := tx.one(qOldestRefusal, f.Peer)
-		if err != nil {
-			return err
-		}
-		if err := tx.DropRefusal(oldest.int(0)); err != nil {
-			return err
-		}
+		f.ID, f.Peer = row.int(0), peer
 	}
-	return nil
+	_, err := tx.exec(qTrimRefusals, peer, int64(MaxRefusals))
+	return err
 }
 
 // DropRefusal forgets a refusal; none is no error.
 func (tx *Tx) DropRefusal(id int64) error {
 	_, err := tx.exec(qDeleteRefusal, id)
+	return err
+}
+
+// DropRefusalsBut forgets what the peer refused under other rights than these.
+func (tx *Tx) DropRefusalsBut(peer int64, rights crdt.Hash) error {
+	_, err := tx.exec(qDeleteRefusals, peer, rights[:])
 	return err
 }

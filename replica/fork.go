@@ -347,7 +347,11 @@ func (b *batch) prune(k crdt.Key, gone map[crdt.Hash]bool, exceptions *[]transpo
 		}
 		in, source := parseSet(rest), b.source
 		b.source = p.peer
-		err := b.take(&in, exceptions)
+		told := exceptions
+		if source != p.peer { // it is nobody else's business
+			told = new([]transport.Exception)
+		}
+		err := b.take(&in, told)
 		b.source = source
 		if err != nil {
 			return err

@@ -34,8 +34,16 @@ func (r *Replica) integrate(ctx context.Context, s *session, all []*delivery, th
 				if bug(bugCursorAlone) && through.LSN%16 == 0 {
 					continue
 				}
-				if err := b.take(&d.sets[i], &exceptions); err != nil {
+				ref, err := s.forbidden(b, &d.sets[i])
+				switch {
+				case err != nil:
 					return err
+				case ref != nil && !bug(bugTakeForbidden):
+					exceptions = append(exceptions, s.deny(&d.sets[i], ref))
+				default:
+					if err := b.take(&d.sets[i], &exceptions); err != nil {
+						return err
+					}
 				}
 			}
 		}
@@ -79,7 +87,7 @@ func (b *batch) advance(s *session, through crdt.Cursor, partial bool) error {
 		return err
 	}
 	p := s.row()
-	p.Read, p.ReadFilter, p.Doubt = through, s.filter, max(p.Doubt, stored.Doubt)
+	p.Read, p.ReadFilter, p.Doubt = through, s.readFilter(), max(p.Doubt, stored.Doubt)
 	if partial || stored.Read != s.stored {
 		p.Doubt = b.tx.Head().LSN + crdt.LSN(len(b.rows))
 	}
@@ -265,7 +273,9 @@ func (b *batch) retry(p *persist.ParkedSet, exceptions *[]transport.Exception) (
 		return nil, err
 	}
 	if ref != nil {
-		*exceptions = append(*exceptions, in.exception(ref, transport.Refused))
+		if p.Peer == b.source { // it is nobody else's business
+			*exceptions = append(*exceptions, in.exception(ref, transport.Refused))
+		}
 		return nil, b.quarantine(&in, ref)
 	}
 	if !added {

@@ -78,6 +78,9 @@ const (
 	logRecord = "record"
 	logError  = "error"
 
+	logSubject = "subject"
+	logCount   = "count"
+
 	logCollection = "collection"
 	logFunction   = "function"
 )

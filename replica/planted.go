@@ -20,4 +20,6 @@ const (
 	bugWrongWinner          // replicas with the same policy pick different winners
 	bugLostWakeUp           // some commits wake nobody
 	bugReuseActor           // a new opening goes on with the last one's actor
+	bugTakeForbidden        // what a peer may not write is taken
+	bugSendForbidden        // what a peer may not read is sent
 )

@@ -119,7 +119,7 @@ const deliveryOps = 1 << 16
 func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 	d, ops := &delivery{from: f.From, through: f.From}, 0
 	for _, set := range f.Sets {
-		in := parseSet(set)
+		in := s.parseSet(set)
 		d.sets = append(d.sets, in)
 		d.changes += len(set.Members)
 		if in.ops > deliveryOps {
@@ -271,6 +271,9 @@ func (s *session) queueAck(ack *transport.Ack) {
 
 // onAck notes how far the peer has read this log.
 func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
+	if err := s.note(ctx, ack.Exceptions); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Refused += len(ack.Exceptions)

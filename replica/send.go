@@ -27,6 +27,7 @@ type sender struct {
 	pos    crdt.Cursor // how far the log was read; what lies between was not for the peer
 	told   bool        // that there is nothing more
 	frames []*transport.Changes
+	hidden map[crdt.Key]bool // of the page read last, what is not for the peer though its name is
 }
 
 // send is the only loop that writes to the connection: acks first, then the log.
@@ -158,9 +159,12 @@ func (o *sender) settle(ctx context.Context) error {
 
 // read takes the next page of the log and makes frames of what is for the peer.
 func (o *sender) read(ctx context.Context) error {
-	for len(o.frames) == 0 {
+	for len(o.frames) == 0 && !o.out.none {
 		rows, err := o.r.tail.after(ctx, o.pos.LSN)
 		if err != nil || len(rows) == 0 {
+			return err
+		}
+		if err := o.look(ctx, rows); err != nil {
 			return err
 		}
 		o.pack(rows)
@@ -199,18 +203,19 @@ func (o *sender) pack(rows []persist.LogRow) {
 	emit()
 }
 
-// pick returns the set of these rows, empty if the peer holds it.
+// pick returns the set of these rows, empty if the peer holds it, refused it, or may
+// not have it.
 func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
-	if o.held(&rows[0]) {
+	if o.held(&rows[0]) || o.withheld(rows) {
 		return set, 0
 	}
 	set.Members = make([]transport.Member, 0, len(rows))
 	for i := range rows {
-		if !rows[i].Withdrawn() {
+		if o.sends(&rows[i]) {
 			set.Members = append(set.Members, transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data})
 		}
 	}
-	if bug(bugDropChange) && rows[0].Hash[0] < 16 {
+	if bug(bugDropChange) && rows[0].Hash[0] < 16 && len(set.Members) > 0 {
 		set.Members = set.Members[1:]
 	}
 	return set, set.Size()

@@ -59,6 +59,10 @@ type session struct {
 	mine     []span          // positions of our log that came from this session
 	counts   Counts
 	refusals []transport.Exception // ours, that the peer did not take; bounded
+	refused  refused               // of earlier sessions too, under the rights of this one
+	retried  []int64               // rows of refusals that no longer count
+
+	denied int // sets of the peer's, for lack of rights; for the writer goroutine
 }
 
 // flight is a frame that was sent.
@@ -202,7 +206,7 @@ func (s *session) shake(ctx context.Context) error {
 	if first.From != s.at {
 		s.peer.Doubt = s.head
 		s.at = crdt.Cursor{Epoch: s.them.Epoch}
-	} else if s.filter != s.peer.ReadFilter {
+	} else if s.filter != nothing && s.readFilter() != s.peer.ReadFilter {
 		s.at = crdt.Cursor{Epoch: s.them.Epoch} // no frame fits there, and the peer is asked for a resend
 	}
 	return nil
@@ -228,8 +232,10 @@ func (s *session) greet(ctx context.Context) error {
 		return err
 	}
 	s.head, s.them = hello.Log.LSN, *them
-	s.agree()
 	if err := checkHello(hello, them); err != nil {
+		return err
+	}
+	if err := s.agree(); err != nil {
 		return err
 	}
 	return s.meet(ctx, hello.Space == "")
@@ -259,6 +265,9 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 		if p == nil {
 			p = &persist.Peer{Replica: s.them.Replica, Epoch: s.them.Epoch}
 		}
+		if err := s.known(b.tx, p); err != nil {
+			return err
+		}
 		p.State, p.LastError, p.Attempts, p.Seen = StateConnected, "", 0, s.r.opts.Now().UnixMilli()
 		if s.link != "" {
 			p.Name = s.link
@@ -269,7 +278,10 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 			}
 		}
 		s.peer, s.stored = *p, p.Read
-		return b.tx.PutPeer(&s.peer)
+		if err := b.tx.PutPeer(&s.peer); err != nil {
+			return err
+		}
+		return s.recall(b.tx)
 	})
 	s.peerID, s.at = s.peer.ID, s.peer.Read
 	s.at.Epoch = s.them.Epoch
@@ -316,6 +328,7 @@ func expect[F transport.Frame](ctx context.Context, conn transport.Conn, right f
 
 // finish writes down how the session ended.
 func (s *session) finish(cause error) {
+	s.sayDenied()
 	s.mu.Lock()
 	s.peer.State = StateDisconnected
 	if cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, transport.ErrClosed) {
@@ -334,6 +347,9 @@ func (s *session) finish(cause error) {
 func (s *session) save(ctx context.Context) error {
 	return s.r.commit(ctx, 0, func(b *batch) error {
 		stored, err := b.tx.PeerByID(s.peerID)
+		if err == nil {
+			err = s.forgetRetried(b.tx)
+		}
 		if err != nil {
 			return err
 		}

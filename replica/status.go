@@ -40,6 +40,7 @@ type PeerStatus struct {
 	State     string
 	Attempts  int         // to reach it that failed in a row
 	Pending   int64       // changes that the peer has not acknowledged
+	Refused   int64       // changes that it did not take, see Refusals
 	Acked     crdt.Cursor // how far it has read this log
 	Read      crdt.Cursor // how far this replica has read its log
 	LastError string
@@ -90,8 +91,12 @@ func (r *Replica) peerStatus(rd *persist.Reader, p persist.Peer) (PeerStatus, er
 	}
 	r.sessMu.Unlock()
 	pending, err := rd.Pending(p.ID, p.Acked.LSN)
+	if err != nil {
+		return PeerStatus{}, err
+	}
+	refused, err := rd.CountRefusals(p.ID)
 	return PeerStatus{
-		Replica: p.Replica, Epoch: p.Epoch, Link: p.Name, State: p.State, Attempts: p.Attempts, Pending: pending, Acked: p.Acked, Read: p.Read,
+		Replica: p.Replica, Epoch: p.Epoch, Link: p.Name, State: p.State, Attempts: p.Attempts, Pending: pending, Refused: refused, Acked: p.Acked, Read: p.Read,
 		LastError: p.LastError, Seen: time.UnixMilli(p.Seen),
 	}, err
 }

@@ -35,6 +35,7 @@ type Tag struct {
 // tags which are set at the same time on different replicas merge. Its ID is a
 // hash because a key is longer than an ID may be; the key stands in it for people.
 const (
+	tagsPrefix    = "tags-" // of the IDs
 	tagPrefix     = "tag:"
 	tagCollection = "collection"
 	tagID         = "id"
@@ -42,7 +43,7 @@ const (
 
 func tagsKey(k crdt.Key) crdt.Key {
 	sum := sha256.Sum256([]byte(k.String()))
-	return crdt.Key{Collection: reserved, ID: "tags-" + hex.EncodeToString(sum[:16])}
+	return crdt.Key{Collection: reserved, ID: tagsPrefix + hex.EncodeToString(sum[:16])}
 }
 
 // Tag names a point in a record's history, for every replica of the space. A name

@@ -25,6 +25,7 @@ const (
 	CodeAuth      = "auth"      // known who, but without the rights
 	CodeToken     = "token"     // not known who: no token, or none that is accepted
 	CodeExpired   = "expired"   // the rights of the session have ended: dial again, with a fresh token
+	CodeRights    = "rights"    // of an Exception: the peer may not write that
 	CodeRate      = "rate"      // too much at once: come back later
 	CodeTooLarge  = "too-large" // a bound was exceeded
 	CodeMalformed = "malformed" // bytes that are no frame or no change

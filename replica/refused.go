@@ -1,0 +1,174 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+	"github.com/godwitdb/godwit/transport"
+)
+
+// Refusal is a change of this replica that a peer did not take. It is offered to
+// the peer again when what the peer lets this replica write changes, or when the
+// record does.
+type Refusal struct {
+	Peer   crdt.ReplicaID
+	Link   string // the path that led to it last
+	Key    crdt.Key
+	Hash   crdt.Hash // the change at fault; its whole change set was refused
+	Code   string    // why: transport.CodeRights, or that of an invalid change
+	Detail string
+	Since  time.Time
+}
+
+// Refusals lists what peers did not take, oldest first; of each peer the last
+// persist.MaxRefusals.
+func (r *Replica) Refusals(ctx context.Context) (all []Refusal, err error) {
+	err = r.store.Read(ctx, func(rd *persist.Reader) error {
+		peers, err := rd.Peers()
+		if err != nil {
+			return err
+		}
+		byID := map[int64]persist.Peer{}
+		for _, p := range peers {
+			byID[p.ID] = p
+		}
+		for f, err := range rd.Refusals(persist.AllPeers) {
+			if err != nil {
+				return err
+			}
+			p := byID[f.Peer]
+			all = append(all, Refusal{Peer: p.Replica, Link: p.Name, Key: f.Key, Hash: f.Hash, Code: f.Code, Detail: f.Detail,
+				Since: time.UnixMilli(f.Time)})
+		}
+		return nil
+	})
+	return all, translate(err)
+}
+
+// refused is what the peer refused under the rights that it grants now; the value
+// is where the record stood.
+type refused map[refusedChange]standing
+
+type refusedChange struct {
+	key  crdt.Key
+	hash crdt.Hash
+}
+
+type standing struct {
+	id  int64 // of the row
+	lsn crdt.LSN
+}
+
+// recall reads what the peer refused. Under other rights it may be offered again.
+func (s *session) recall(tx *persist.Tx) error {
+	if err := tx.DropRefusalsBut(s.peer.ID, s.them.Rights); err != nil {
+		return err
+	}
+	s.refused = refused{}
+	for f, err := range tx.Refusals(s.peer.ID) {
+		if err != nil {
+			return err
+		}
+		if s.out.covers(f.Key) {
+			s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.LSN}
+			s.refusals = append(s.refusals, transport.Exception{Collection: f.Key.Collection, ID: f.Key.ID, Hash: f.Hash, State: transport.Refused, Code: f.Code, Detail: f.Detail})
+		}
+	}
+	s.counts.Refused = len(s.refused)
+	return nil
+}
+
+// withheld reports whether the peer refused one of the set's changes before, so
+// that the stream does not bring it again.
+func (s *session) withheld(rows []persist.LogRow) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := 0; i < len(rows) && len(s.refused) > 0; i++ {
+		if _, ok := s.refused[refusedChange{rows[i].Key, rows[i].Hash}]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// offers reports whether a set may be sent to a peer that asks for it: not if that
+// refused it, and the record is as it was then. A refusal of a record that has changed
+// is forgotten: it is told anew if it still holds.
+func (s *session) offers(rd *persist.Reader, rows []persist.LogRow) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := 0; i < len(rows) && len(s.refused) > 0; i++ {
+		change := refusedChange{rows[i].Key, rows[i].Hash}
+		was, ok := s.refused[change]
+		if !ok {
+			continue
+		}
+		rec, err := rd.Record(change.key)
+		if err != nil || rec != nil && rec.LSN == was.lsn {
+			return false, err
+		}
+		delete(s.refused, change)
+		s.retried = append(s.retried, was.id)
+	}
+	return true, nil
+}
+
+// forgetRetried drops the refusals of what was offered again.
+func (s *session) forgetRetried(tx *persist.Tx) error {
+	s.mu.Lock()
+	ids := s.retried
+	s.retried = nil
+	s.mu.Unlock()
+	tx.OnRollback(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.retried = append(s.retried, ids...)
+	})
+	for _, id := range ids {
+		if err := tx.DropRefusal(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note keeps what the peer refused.
+func (s *session) note(ctx context.Context, all []transport.Exception) error {
+	if !slices.ContainsFunc(all, func(x transport.Exception) bool { return x.State == transport.Refused }) {
+		return nil
+	}
+	return s.r.commit(ctx, 0, func(b *batch) error {
+		var rows []*persist.Refusal
+		for _, x := range all {
+			k := crdt.Key{Collection: x.Collection, ID: x.ID}
+			if x.State != transport.Refused || !s.out.covers(k) {
+				continue
+			}
+			rec, err := b.tx.Record(k)
+			if err != nil {
+				return err
+			}
+			if rec == nil {
+				continue // it was never sent
+			}
+			rows = append(rows, &persist.Refusal{Key: k, Hash: x.Hash, Rights: s.them.Rights, LSN: rec.LSN,
+				Code: x.Code, Detail: x.Detail, Time: s.r.opts.Now().UnixMilli()})
+		}
+		b.tx.OnCommit(func() { s.remember(rows) })
+		return b.tx.PutRefusals(s.peerID, rows)
+	})
+}
+
+func (s *session) remember(rows []*persist.Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.refused)+len(rows) > persist.MaxRefusals {
+		clear(s.refused) // a peer that refuses that much is offered some of it again
+	}
+	for _, f := range rows {
+		s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.LSN}
+	}
+}
