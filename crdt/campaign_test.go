@@ -3,6 +3,7 @@ package crdt_test
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -41,6 +42,7 @@ func decoders(t *testing.T, rng *rand.Rand) []decoder {
 	change := func(rng *rand.Rand) []byte {
 		return mutate(rng, changes[rng.IntN(len(changes))], changes[rng.IntN(len(changes))])
 	}
+	packed := packedSeeds(t)
 	parseChange := func(b []byte) error { _, err := crdt.ParseChange(b); return err }
 	return []decoder{
 		{"change", func(rng *rand.Rand) []byte { return seal(change(rng)) }, parseChange},
@@ -48,6 +50,14 @@ func decoders(t *testing.T, rng *rand.Rand) []decoder {
 		{"document", func(rng *rand.Rand) []byte {
 			return mutateDocument(t, rng, documents[rng.IntN(len(documents))], documents[rng.IntN(len(documents))])
 		}, func(b []byte) error { _, err := crdt.ParseChunks(b); return err }},
+		{"packed change", func(rng *rand.Rand) []byte {
+			return mutate(rng, packed[rng.IntN(len(packed))], packed[rng.IntN(len(packed))])
+		}, func(b []byte) error {
+			if unpackAll(t, b) == 0 {
+				return errors.New("refused")
+			}
+			return nil
+		}},
 		{"policy", texts(`{"version":1,"default":"lww","fields":[{"field":"a.b","resolver":"concat: / "},{"field":"items[*].price","resolver":"max"}]}`,
 			`{"default":"prefer:a0,a1","fields":[{"field":"*","resolver":"sum"}]}`, `{"default":"whole-record-lww"}`),
 			func(b []byte) error {
