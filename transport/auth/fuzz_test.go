@@ -1,0 +1,111 @@
+package auth_test
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godwitdb/godwit/transport"
+	"github.com/godwitdb/godwit/transport/auth"
+)
+
+// FuzzClaims holds the parser of claims against any bytes: what it takes is
+// within its bounds, can be granted, and says the same when written again.
+func FuzzClaims(f *testing.F) {
+	f.Add([]byte(claims()))
+	f.Add([]byte(claims("aud", "hub", "nbf", 1, "iat", 2.5, "godwit", json.RawMessage(`[{"spaces":["*"],"read":["*/a","b/c"],"relay":true,"admin":true}]`))))
+	f.Add([]byte(`{"sub":"a","sub":"b"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := auth.ParseClaims(data)
+		if err != nil {
+			return
+		}
+		require.NotEmpty(t, c.Subject)
+		require.LessOrEqual(t, len(c.Rules), auth.MaxRules)
+		if g, err := c.Grant("crew"); err != nil {
+			require.Equal(t, transport.CodeAuth, transport.CodeOf(err), "what was taken can be granted")
+		} else {
+			require.Equal(t, c.Subject, g.Subject)
+		}
+		again, err := json.Marshal(c)
+		require.NoError(t, err)
+		second, err := auth.ParseClaims(again)
+		require.NoError(t, err, "%s", again)
+		c.Expires, c.NotBefore, c.IssuedAt = second.Expires, second.NotBefore, second.IssuedAt // less than a second is lost
+		require.Equal(t, normal(c), normal(second))
+	})
+}
+
+// normal makes lists of nothing nil.
+func normal(c *auth.Claims) string {
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// FuzzKeys holds the parsers of key files against any bytes: a key that is
+// taken is strong enough, and a public one is never an HMAC secret.
+func FuzzKeys(f *testing.F) {
+	for _, name := range []string{"testdata/ed25519.pem", "testdata/ed25519.pub.pem", "testdata/rsa.pem", "testdata/jwks.json"} {
+		b, err := os.ReadFile(name)
+		require.NoError(f, err)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		keys, err := auth.ParseKeys(data)
+		if err != nil {
+			require.Empty(t, keys)
+			return
+		}
+		require.NotEmpty(t, keys)
+		for _, k := range keys {
+			if k.CanSign() && k.Algorithm() != auth.HS256 {
+				continue // signing with a private key that is damaged may fail
+			}
+			_, err := k.MarshalPublic()
+			require.NoError(t, err)
+		}
+	})
+}
+
+// FuzzToken shows any text as a token to an authority: the only ones that it
+// takes are signed.
+func FuzzToken(f *testing.F) {
+	k := readForger(f)
+	f.Add(k.eddsa(`{"alg":"EdDSA"}`, claims()))
+	f.Add(k.hs256(nil, `{"alg":"none"}`, claims()))
+	f.Add("..")
+	a := corpusAuthority(f)
+	f.Fuzz(func(t *testing.T, token string) {
+		_, err := a.Token(token, "crew")
+		if _, ok := auth.Expiry(token); !ok || err != nil {
+			code := transport.CodeOf(err)
+			require.Contains(t, []string{transport.CodeToken, transport.CodeExpired, transport.CodeAuth}, code, "%v", err)
+			return
+		}
+		require.Equal(t, k.eddsa(`{"alg":"EdDSA"}`, claims()), token, "found a second signature")
+	})
+}
+
+func BenchmarkToken(b *testing.B) {
+	k := readForger(b)
+	a := corpusAuthority(b)
+	for name, token := range map[string]string{
+		"EdDSA": k.eddsa(`{"alg":"EdDSA"}`, claims("exp", now.Add(time.Hour).Unix())),
+		"HS256": k.hs256(k.secret, `{"alg":"HS256"}`, claims()),
+		"RS256": k.rs256(`{"alg":"RS256"}`, claims()),
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := a.Token(token, "crew"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
