@@ -119,7 +119,7 @@ const deliveryOps = 1 << 16
 func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 	d, ops := &delivery{from: f.From, through: f.From}, 0
 	for _, set := range f.Sets {
-		in := s.parseSet(set)
+		in := parseSet(set)
 		d.sets = append(d.sets, in)
 		d.changes += len(set.Members)
 		if in.ops > deliveryOps {

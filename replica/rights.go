@@ -17,26 +17,12 @@ func (s *session) mayWrite(k crdt.Key) bool {
 // trusted reports whether the peer may bring anything.
 func (s *session) trusted() bool { return s.inn.all() && s.grant.Relay && s.grant.Admin }
 
-// parseSet parses a set, unless it is about a record that the peer may neither
-// write nor read: of those not even the bytes are looked at.
-func (s *session) parseSet(wire transport.Set) inbound {
-	if s.trusted() {
-		return parseSet(wire)
-	}
-	for i, m := range wire.Members {
-		k := crdt.Key{Collection: m.Collection, ID: m.ID}
-		if !s.mayWrite(k) && !s.out.covers(k) {
-			return inbound{wire: wire, members: make([]crdt.Member, len(wire.Members)), refusal: s.noRight(i, k)}
-		}
-	}
-	return parseSet(wire)
-}
-
-// forbidden returns why the peer may not bring the set, nil if it may. What is
-// held already needs no right: it is only passed over.
+// forbidden returns why the peer may not bring the set, nil if it may. What is held
+// already needs no right: it is only passed over. To find that out of a record that
+// the peer may not read it has to show the very bytes.
 func (s *session) forbidden(b *batch, in *inbound) (*refusal, error) {
-	if s.trusted() || in.refusal != nil && in.refusal.code == transport.CodeRights {
-		return in.refusal.rights(), nil
+	if s.trusted() {
+		return nil, nil
 	}
 	for i, m := range in.wire.Members {
 		k, c := crdt.Key{Collection: m.Collection, ID: m.ID}, in.members[i].Change
@@ -56,14 +42,6 @@ func (s *session) forbidden(b *batch, in *inbound) (*refusal, error) {
 		}
 	}
 	return nil, nil
-}
-
-// rights returns the refusal if it is for lack of rights.
-func (ref *refusal) rights() *refusal {
-	if ref == nil || ref.code != transport.CodeRights {
-		return nil
-	}
-	return ref
 }
 
 // judge looks at one member; c is nil if it could not be parsed.
