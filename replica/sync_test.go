@@ -199,6 +199,8 @@ type rawPeer struct {
 	t    *testing.T
 	conn transport.Conn
 	at   crdt.Cursor // of its own log
+
+	epoch uint64 // of the replica that it speaks with
 }
 
 func dialRaw(t *testing.T, link transport.Link) *rawPeer {
@@ -218,9 +220,13 @@ func (p *rawPeer) recv() transport.Frame {
 }
 
 func (p *rawPeer) shake() {
-	p.send(&transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{9}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}, Want: transport.Everything()})
-	hello := p.recv().(*transport.Hello)
-	p.send(&transport.Ack{Through: crdt.Cursor{Epoch: hello.Epoch}})
+	p.shakeAs(&transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{9}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}, Want: transport.Everything()})
+}
+
+func (p *rawPeer) shakeAs(hello *transport.Hello) {
+	p.send(hello)
+	p.epoch = p.recv().(*transport.Hello).Epoch
+	p.send(&transport.Ack{Through: crdt.Cursor{Epoch: p.epoch}})
 	p.recv()
 	p.send(&transport.Changes{From: p.at, Through: p.at})
 	p.recv()
