@@ -9,6 +9,7 @@ import (
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/persist"
+	"github.com/godwitdb/godwit/transport"
 )
 
 // Replica is one file of records that can be read and written locally and that
@@ -22,6 +23,7 @@ type Replica struct {
 	w     writer // touched inside commit only, on the store's writer goroutine
 	tail  *tailer
 
+	packRoom *transport.PackRoom // what the sessions' packers may keep together
 	rebuilds rebuilds
 	compiled sync.Map // policies: collection and text -> *crdt.View
 
@@ -56,6 +58,7 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 		return nil, fmt.Errorf("open replica %s: %w", path, err)
 	}
 	r.tail = newTailer(store)
+	r.packRoom = transport.NewPackRoom(packRoom)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if err := r.claim(ctx, opts.Space); err != nil {
 		r.Close()

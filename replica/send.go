@@ -28,13 +28,17 @@ type sender struct {
 	told   bool        // that there is nothing more
 	frames []*transport.Changes
 	hidden map[crdt.Key]bool // of the page read last, what is not for the peer though its name is
+	packer *transport.Packer // nil: the peer takes plain frames only
 }
 
 // send is the only loop that writes to the connection: acks first, then the log.
 func (s *session) send(ctx context.Context) error {
 	ear := s.r.tail.listen(func(*persist.LogRow) bool { return true }, false)
 	defer s.r.tail.unlisten(ear)
-	out := &sender{session: s, sent: s.acked, pos: s.acked}
+	out := &sender{session: s, sent: s.acked, pos: s.acked, packer: s.packer()}
+	if out.packer != nil {
+		defer out.packer.Close()
+	}
 	resend, settle := time.NewTimer(resendAfter), time.NewTimer(settleAfter)
 	defer resend.Stop()
 	defer settle.Stop()
@@ -74,6 +78,9 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	o.ack, o.pong, o.rewind = nil, nil, false
 	if rewind && !bug(bugIgnoreResend) {
 		o.sent, o.pos, o.flight, o.frames, o.told = o.acked, o.acked, nil, nil, false
+		if o.packer != nil {
+			o.packer.Again()
+		}
 		if bug(bugOffByOne) {
 			o.pos.LSN++
 		}
@@ -83,6 +90,7 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	o.mu.Unlock()
 	switch {
 	case ack != nil:
+		ack.Bare = o.packer != nil && !ack.Resend
 		return true, o.conn.Send(ctx, ack)
 	case pong != nil:
 		return true, o.conn.Send(ctx, pong)
@@ -139,13 +147,18 @@ func (o *sender) ship(ctx context.Context, f *transport.Changes) error {
 	if !f.More {
 		o.sent = f.Through
 	}
+	if o.packer != nil {
+		f = o.packer.Pack(f)
+	}
 	return o.conn.Send(ctx, f)
 }
 
-// settle tells the peer of a stretch of log that held nothing for it, and writes
-// down how far it has read, both only when nothing else goes on.
+// settle tells the peer of a stretch of log that held nothing for it, or that large
+// tables are dropped, and writes down how far it has read, all only when nothing else
+// goes on.
 func (o *sender) settle(ctx context.Context) error {
-	if o.pos != o.sent && len(o.frames) == 0 {
+	rested := o.packer != nil && o.packer.Rest()
+	if (rested || o.pos != o.sent) && len(o.frames) == 0 {
 		return o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos})
 	}
 	o.mu.Lock()

@@ -44,6 +44,8 @@ type session struct {
 
 	stored crdt.Cursor // the peer's Read in the file, as this session last read or wrote it; for the writer goroutine
 
+	unpacker transport.Unpacker // of receive
+
 	in   chan *delivery // from receive to apply
 	wake chan struct{}  // pokes send; one slot
 
@@ -215,7 +217,7 @@ func (s *session) shake(ctx context.Context) error {
 // greet exchanges hellos and finds the peer's row.
 func (s *session) greet(ctx context.Context) error {
 	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.r.id, Epoch: s.r.epoch,
-		Want: s.want, Rights: s.grant.Rights()}
+		Want: s.want, Rights: s.grant.Rights(), Knows: []string{transport.KnowsPack}}
 	err := s.r.store.Read(ctx, func(rd *persist.Reader) (err error) {
 		hello.Log = rd.Head()
 		hello.Space, err = rd.Space()

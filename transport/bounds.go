@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -18,7 +19,7 @@ const (
 	MaxSets       = 1 << 16        // sets of a frame
 	MaxMembers    = 1 << 17        // members of all sets of a frame
 	MaxExceptions = 1 << 14        // exceptions of an ack
-	MaxRequires   = 64             // capabilities a hello may require
+	MaxRequires   = 64             // capabilities a hello may require, and that its sender knows
 	MaxSelectors  = 64             // selectors of the scope in a hello
 	MaxWhere      = 8              // conditions of a selector
 	MaxSpace      = 64             // bytes of a space's name
@@ -59,7 +60,10 @@ func (f *Hello) check() error {
 		checkText("space", f.Space, MaxSpace), checkCount("requires", len(f.Requires), MaxRequires), f.Want.check()); err != nil {
 		return err
 	}
-	for _, r := range f.Requires {
+	if err := checkCount("knows", len(f.Knows), MaxRequires); err != nil {
+		return err
+	}
+	for _, r := range slices.Concat(f.Requires, f.Knows) {
 		if err := checkText("capability", r, MaxCode); err != nil {
 			return err
 		}

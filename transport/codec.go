@@ -81,7 +81,7 @@ func (c *Codec) encode(f Frame) ([]byte, error) {
 	if err := c.enc.MarshalToBuffer(f.wire(), buf); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if f, ok := f.(*Changes); ok {
+	if f, ok := f.(*Changes); ok && len(f.Packed) == 0 {
 		size := 8
 		for _, s := range f.Sets {
 			size += s.Size()
@@ -213,6 +213,9 @@ func (c *Codec) parseChanges(body []byte) (Frame, error) {
 	f, err := w.frame()
 	if err != nil {
 		return nil, err
+	}
+	if len(f.Packed) > 0 && len(rest) == 0 {
+		return &Changes{Packed: f.Packed, Loose: f.Loose}, nil
 	}
 	r := setReader{b: rest, members: MaxMembers}
 	if f.Sets, err = r.sets(); err != nil {

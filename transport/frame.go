@@ -57,6 +57,7 @@ type Hello struct {
 	Rights   crdt.Hash      // of what the receiver may write here; zero for everything
 	Requires []string       // capabilities the receiver must know, or say no
 	Want     Scope          // what the sender wants to be sent: at most MaxSelectors
+	Knows    []string       // capabilities of the sender's, to be used by who knows them too
 }
 
 // Changes carries change sets in the order of the sender's log. A set that is
@@ -71,6 +72,7 @@ type Changes struct {
 	More    bool      // the set goes on in the next frame
 	End     bool      // nothing more right now
 	Filter  crdt.Hash // in a session's first: of the scope that the sender sends, see Scope.Hash
+	Packed  []byte    // unless empty, all but Loose, in a form of its own; see Packer
 
 	// Loose, if not 0, says that the sets are no stretch of the log: they answer the
 	// Need with this ID, or go before it. From and Through are zero then.
@@ -93,6 +95,7 @@ type Member struct {
 // Ack says how far the sender has durably read the receiver's log.
 type Ack struct {
 	Through    crdt.Cursor
+	Bare       bool        // Through is a position only: the receiver knows which cursor it sent for that
 	Resend     bool        // the last Changes did not fit: send again from Through
 	Exceptions []Exception // what was received and not integrated
 }

@@ -20,6 +20,7 @@ type wireHello struct {
 	Rights   []byte      `cbor:"7,keyasint,omitempty"`
 	Requires []string    `cbor:"8,keyasint,omitempty"`
 	Want     *wireScope  `cbor:"9,keyasint,omitempty"` // nil: everything
+	Knows    []string    `cbor:"10,keyasint,omitempty"`
 }
 
 // wireChanges is the first of a Changes frame's two items; sets.go has the other.
@@ -30,12 +31,15 @@ type wireChanges struct {
 	More    bool        `cbor:"4,keyasint,omitempty"`
 	End     bool        `cbor:"5,keyasint,omitempty"`
 	Filter  []byte      `cbor:"6,keyasint,omitempty"`
+	Packed  []byte      `cbor:"7,keyasint,omitempty"` // instead of all others but 8
+	Loose   uint64      `cbor:"8,keyasint,omitempty"`
 }
 
 type wireAck struct {
 	Through    *wireCursor     `cbor:"1,keyasint,omitempty"`
 	Resend     bool            `cbor:"2,keyasint,omitempty"`
 	Exceptions []wireException `cbor:"3,keyasint,omitempty"`
+	Bare       *uint64         `cbor:"4,keyasint,omitempty"` // instead of 1
 }
 
 type wireException struct {
@@ -69,19 +73,26 @@ func (f *Hello) wire() any {
 	return &wireHello{
 		Protocol: f.Protocol, Space: f.Space, Replica: f.Replica[:], Epoch: f.Epoch,
 		Log: cursorToWire(f.Log), Read: cursorToWire(f.Read),
-		Rights: hashToWire(&f.Rights), Requires: f.Requires, Want: scopeToWire(f.Want),
+		Rights: hashToWire(&f.Rights), Requires: f.Requires, Want: scopeToWire(f.Want), Knows: f.Knows,
 	}
 }
 
 func (f *Changes) wire() any {
+	if len(f.Packed) > 0 {
+		return &wireChanges{Packed: f.Packed, Loose: f.Loose}
+	}
 	return &wireChanges{
 		From: cursorToWire(f.From), Through: cursorToWire(f.Through),
-		Part: f.Part, More: f.More, End: f.End, Filter: hashToWire(&f.Filter),
+		Part: f.Part, More: f.More, End: f.End, Filter: hashToWire(&f.Filter), Loose: f.Loose,
 	}
 }
 
 func (f *Ack) wire() any {
 	w := &wireAck{Through: cursorToWire(f.Through), Resend: f.Resend}
+	if f.Bare {
+		at := uint64(f.Through.LSN)
+		w.Through, w.Bare = nil, &at
+	}
 	for i := range f.Exceptions {
 		x := &f.Exceptions[i]
 		w.Exceptions = append(w.Exceptions, wireException{
@@ -96,7 +107,7 @@ func (f *Pong) wire() any  { return &wirePing{f.Nonce} }
 func (f *Error) wire() any { return &wireError{f.Code, f.Message} }
 
 func (w *wireHello) frame() (Frame, error) {
-	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Requires: w.Requires, Want: w.Want.scope()}
+	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Requires: w.Requires, Want: w.Want.scope(), Knows: w.Knows}
 	err := firstError(
 		fixed("replica", f.Replica[:], w.Replica), optional("rights", f.Rights[:], w.Rights),
 		cursorFromWire("log", &f.Log, w.Log), cursorFromWire("read", &f.Read, w.Read))
@@ -104,7 +115,7 @@ func (w *wireHello) frame() (Frame, error) {
 }
 
 func (w *wireChanges) frame() (*Changes, error) {
-	f := &Changes{Part: w.Part, More: w.More, End: w.End}
+	f := &Changes{Part: w.Part, More: w.More, End: w.End, Packed: w.Packed, Loose: w.Loose}
 	return f, firstError(optional("filter", f.Filter[:], w.Filter),
 		cursorFromWire("from", &f.From, w.From), cursorFromWire("through", &f.Through, w.Through))
 }
@@ -113,6 +124,9 @@ func (w *wireAck) frame() (Frame, error) {
 	f := &Ack{Resend: w.Resend}
 	if err := cursorFromWire("through", &f.Through, w.Through); err != nil {
 		return nil, err
+	}
+	if w.Bare != nil {
+		f.Bare, f.Through = true, crdt.Cursor{LSN: crdt.LSN(*w.Bare)}
 	}
 	if len(w.Exceptions) > 0 {
 		f.Exceptions = make([]Exception, len(w.Exceptions))
