@@ -91,9 +91,14 @@ func (r *Reader) ChangesBack(rid int64) iter.Seq2[LogRow, error] {
 	}
 }
 
-// SetAt returns the rows of the change set that the log row belongs to.
-func (r *Reader) SetAt(row *LogRow) ([]LogRow, error) {
-	before, err := r.one(qBeforeSet, int64(row.LSN), row.Set[:])
+// SetAt returns the rows of the change set that the log row at lsn belongs to; none
+// if there is no such row.
+func (r *Reader) SetAt(lsn crdt.LSN) ([]LogRow, error) {
+	at, err := r.one(qLogAt, int64(lsn))
+	if err != nil || at == nil {
+		return nil, err
+	}
+	before, err := r.one(qBeforeSet, int64(lsn), at.blob(1))
 	if err != nil {
 		return nil, err
 	}

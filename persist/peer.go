@@ -18,8 +18,8 @@ type Peer struct {
 	State     string
 	LastError string
 	Attempts  int
-	Seen      int64    // ms since 1970
-	Doubt     crdt.LSN // changes that came from it up to this row of our log may be lost to it
+	Seen      int64 // ms since 1970
+	Doubt     bool  // what came from it may be lost to it, or to a copy of it, though Read is in its log
 
 	ReadFilter crdt.Hash // of the scope under which it sent what Read counts
 	Subject    string    // who it was known as; "" if nobody asked
@@ -55,7 +55,7 @@ func parsePeer(row row) (Peer, error) {
 		LastError: row.text(11),
 		Attempts:  int(row.int(12)),
 		Seen:      row.int(13),
-		Doubt:     crdt.LSN(row.int(14)),
+		Doubt:     row.int(14) != 0,
 		Subject:   row.text(16),
 	}
 	err := errors.Join(row.fill(p.Replica[:], 1), row.fill(p.Read.Chain[:], 6), row.fill(p.Acked.Chain[:], 9),
@@ -80,7 +80,7 @@ func (tx *Tx) PutPeer(p *Peer) error {
 	n, err := tx.exec(qUpdatePeer, p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen, int64(p.Doubt), p.ReadFilter[:], p.Subject, id)
+		p.State, p.LastError, int64(p.Attempts), p.Seen, p.Doubt, p.ReadFilter[:], p.Subject, id)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (tx *Tx) insertPeer(p *Peer) error {
 	row, err := tx.one(qInsertPeer, p.Replica[:], int64(p.Epoch), p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen, int64(p.Doubt), p.ReadFilter[:], p.Subject)
+		p.State, p.LastError, int64(p.Attempts), p.Seen, p.Doubt, p.ReadFilter[:], p.Subject)
 	if err == nil {
 		p.ID = row.int(0)
 	}

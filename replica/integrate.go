@@ -30,6 +30,7 @@ func (r *Replica) integrate(ctx context.Context, s *session, all []*delivery, th
 	err := r.commit(ctx, s.peerID, func(b *batch) error {
 		exceptions = nil
 		for _, d := range all {
+			before := len(exceptions)
 			for i := range d.sets {
 				if bug(bugCursorAlone) && through.LSN%16 == 0 {
 					continue
@@ -46,9 +47,12 @@ func (r *Replica) integrate(ctx context.Context, s *session, all []*delivery, th
 					}
 				}
 			}
+			if d.loose != 0 {
+				exceptions = s.looseExceptions(exceptions, before)
+			}
 		}
 		s.own(b)
-		return b.advance(s, through, all[len(all)-1].applied != nil)
+		return b.advance(s, through, beside(all))
 	})
 	return exceptions, err
 }
@@ -81,28 +85,27 @@ func (s *session) own(b *batch) {
 // and is not covered by that cursor is in doubt from then on: the rest of a
 // partial delivery's frame is not here yet; and another session may have read on
 // from a cursor that this one overwrites.
-func (b *batch) advance(s *session, through crdt.Cursor, partial bool) error {
+func (b *batch) advance(s *session, through crdt.Cursor, beside bool) error {
 	stored, err := b.tx.PeerByID(s.peerID)
 	if err != nil {
 		return err
 	}
 	p := s.row()
-	p.Read, p.ReadFilter, p.Doubt = through, s.readFilter(), max(p.Doubt, stored.Doubt)
-	if partial || stored.Read != s.stored {
-		p.Doubt = b.tx.Head().LSN + crdt.LSN(len(b.rows))
+	p.Read, p.ReadFilter = through, s.readFilter()
+	if s.strange && !bug(bugSettleEarly) {
+		p.Read, p.ReadFilter = stored.Read, stored.ReadFilter
 	}
+	p.Doubt = stored.Doubt || beside || stored.Read != s.stored
 	before := s.stored
-	s.stored = through
+	s.stored = p.Read
 	b.tx.OnRollback(func() { s.stored = before })
-	b.tx.OnCommit(func() { s.doubt(p.Doubt) })
 	return b.tx.PutPeer(&p)
 }
 
-// doubt keeps what came from the peer so far from being taken for held.
-func (s *session) doubt(upTo crdt.LSN) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.peer.Doubt = upTo
+// beside reports whether the last of the deliveries, or a loose one, holds sets that
+// the cursor does not count.
+func beside(all []*delivery) bool {
+	return all[len(all)-1].applied != nil || slices.ContainsFunc(all, func(d *delivery) bool { return d.loose != 0 })
 }
 
 // take integrates a set, parks it, or puts it into quarantine.

@@ -36,6 +36,9 @@ type Options struct {
 	// Random gives numbers in [0,1) for the jitter of retries; nil means
 	// math/rand/v2.
 	Random func() float64
+	// ReconcileEvery is how long a session lasts, about, until what both sides hold
+	// is compared, and again each time; 0 means DefaultReconcileEvery.
+	ReconcileEvery time.Duration
 	// Logger receives what no caller can be told: failed attempts of links,
 	// refused changes. nil is silent.
 	Logger *slog.Logger
@@ -45,6 +48,8 @@ type Options struct {
 const (
 	DefaultCacheBytes    = 64 << 20
 	DefaultMaxClockAhead = time.Minute
+
+	DefaultReconcileEvery = 10 * time.Minute
 )
 
 // withDefaults returns a copy of o in which every field is set.
@@ -64,6 +69,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if d.MaxClockAhead <= 0 {
 		d.MaxClockAhead = DefaultMaxClockAhead
+	}
+	if d.ReconcileEvery <= 0 {
+		d.ReconcileEvery = DefaultReconcileEvery
 	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)

@@ -22,4 +22,8 @@ const (
 	bugReuseActor           // a new opening goes on with the last one's actor
 	bugTakeForbidden        // what a peer may not write is taken
 	bugSendForbidden        // what a peer may not read is sent
+	bugSkipRange            // reconciliation passes over some ranges
+	bugStalePrint           // the prints of some records do not follow
+	bugNeedForgets          // some sets that reconciliation finds missing are not sent
+	bugSettleEarly          // the cursor is stored before reconciliation is done
 )

@@ -15,7 +15,10 @@ type delivery struct {
 	end           bool
 	sets          []inbound
 	changes       int
-	applied       chan struct{} // unless nil, closed when it is: for one that takes much memory
+	loose         uint64          // not 0: no stretch of the peer's log, and which Need it answers
+	last          bool            // of its frame
+	ask           transport.Frame // instead of all that: for the reconciler, once what came before is applied
+	applied       chan struct{}   // unless nil, closed when it is: for one that takes much memory
 }
 
 // inbound is a change set from outside. It is refused as a whole if any member
@@ -37,7 +40,7 @@ type refusal struct {
 
 // receive reads frames until the connection ends, and parses what they carry.
 func (s *session) receive(ctx context.Context) error {
-	var parts assembly
+	var parts, looseParts assembly
 	for {
 		f, err := s.conn.Recv(ctx)
 		if err != nil {
@@ -51,7 +54,11 @@ func (s *session) receive(ctx context.Context) error {
 			if f == nil {
 				continue
 			}
-			whole, err := parts.add(f)
+			to := &parts
+			if f.Loose != 0 {
+				to = &looseParts
+			}
+			whole, err := to.add(f)
 			if err != nil {
 				return err
 			}
@@ -59,6 +66,10 @@ func (s *session) receive(ctx context.Context) error {
 				continue
 			}
 			if err := s.parse(ctx, whole); err != nil {
+				return err
+			}
+		case *transport.Digest, *transport.Need:
+			if err := s.deliver(ctx, &delivery{ask: f}); err != nil {
 				return err
 			}
 		case *transport.Ack:
@@ -93,7 +104,7 @@ func (a *assembly) add(f *transport.Changes) (*transport.Changes, error) {
 		return nil, protocolErrorf(transport.CodeProtocol, "a part of a set holds %d sets", len(f.Sets))
 	}
 	if f.Part == 0 {
-		a.whole, a.next, a.size = &transport.Changes{From: f.From, Sets: []transport.Set{{}}}, 0, 0
+		a.whole, a.next, a.size = &transport.Changes{From: f.From, Loose: f.Loose, Sets: []transport.Set{{}}}, 0, 0
 	}
 	if a.whole == nil || f.Part != a.next || f.From != a.whole.From {
 		a.whole = nil
@@ -123,7 +134,7 @@ const deliveryOps = 1 << 16
 // again after a crash in between is a no-op. A set beyond deliveryOps is waited
 // for, so that a session holds one of them, not all that fit into its queue.
 func (s *session) parse(ctx context.Context, f *transport.Changes) error {
-	d, ops := &delivery{from: f.From, through: f.From}, 0
+	d, ops := &delivery{from: f.From, through: f.From, loose: f.Loose}, 0
 	for _, set := range f.Sets {
 		in := parseSet(set)
 		d.sets = append(d.sets, in)
@@ -135,10 +146,10 @@ func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 			if err := s.deliver(ctx, d); err != nil {
 				return err
 			}
-			d, ops = &delivery{from: f.From, through: f.From}, 0
+			d, ops = &delivery{from: f.From, through: f.From, loose: f.Loose}, 0
 		}
 	}
-	d.through, d.end = f.Through, f.End
+	d.through, d.end, d.last = f.Through, f.End, true
 	return s.deliver(ctx, d)
 }
 
@@ -221,6 +232,9 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	var fit []*delivery
 	for _, d := range all {
 		switch {
+		case d.ask != nil:
+		case d.loose != 0 && !s.compares():
+			fit = append(fit, d)
 		case d.from == at && d.through.Epoch == at.Epoch && d.through.LSN >= at.LSN:
 			fit = append(fit, d)
 			at = d.through
@@ -237,9 +251,11 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 		}
 	}
 	s.mu.Lock()
+	if positioned(all) || len(exceptions) > 0 {
+		s.queueAck(&transport.Ack{Through: at, Resend: resend, Exceptions: exceptions})
+	}
 	s.at = at
 	s.peerDone = s.peerDone || end
-	s.queueAck(&transport.Ack{Through: at, Resend: resend, Exceptions: exceptions})
 	for _, d := range fit {
 		s.counts.ChangesReceived += d.changes
 	}
@@ -251,6 +267,7 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 			close(d.applied)
 		}
 	}
+	s.pass(all)
 	return nil
 }
 
@@ -283,6 +300,9 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Refused += len(ack.Exceptions)
+	for i := range ack.Exceptions {
+		s.turn(&ack.Exceptions[i], "the peer")
+	}
 	s.refusals = append(s.refusals, ack.Exceptions...)
 	if n := len(s.refusals); n > maxRefusals {
 		s.refusals = s.refusals[n-maxRefusals:]

@@ -25,6 +25,7 @@ type Replica struct {
 
 	packRoom *transport.PackRoom // what the sessions' packers may keep together
 	rebuilds rebuilds
+	digests  digests
 	compiled sync.Map // policies: collection and text -> *crdt.View
 
 	resolverFailures atomic.Int64

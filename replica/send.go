@@ -87,6 +87,10 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	}
 	// A set is acknowledged as a whole, so the window cannot stop within one.
 	room := o.hasRoom() || len(o.frames) > 0 && o.frames[0].Part > 0
+	var reply transport.Frame
+	if ack == nil && pong == nil && (len(o.frames) == 0 || o.frames[0].Part == 0) {
+		reply = o.reply()
+	}
 	o.mu.Unlock()
 	switch {
 	case ack != nil:
@@ -94,7 +98,9 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 		return true, o.conn.Send(ctx, ack)
 	case pong != nil:
 		return true, o.conn.Send(ctx, pong)
-	case !room:
+	case reply != nil:
+		return true, o.conn.Send(ctx, reply)
+	case o.compares() || !room:
 		return false, nil
 	case len(o.frames) == 0:
 		if err := o.read(ctx); err != nil {
@@ -122,6 +128,12 @@ func (s *session) hasRoom() bool {
 // one-shot session when both sides have everything.
 func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 	if !o.told {
+		o.mu.Lock()
+		wait := o.waits(len(o.flight) == 0)
+		o.mu.Unlock()
+		if wait {
+			return false, nil
+		}
 		o.told = true
 		return true, o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos, End: true})
 	}
@@ -192,7 +204,7 @@ func (o *sender) pack(rows []persist.LogRow) {
 	emit := func() {
 		if len(f.Sets) > 0 {
 			f.Through, from = o.pos, o.pos
-			o.frames = append(o.frames, o.split(f)...)
+			o.frames = append(o.frames, split(f)...)
 		}
 		f, size = &transport.Changes{From: from}, 0
 	}
@@ -235,7 +247,7 @@ func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
 }
 
 // held reports whether the peer is known to hold the row's set: it came in this
-// session, or in an earlier one and there is no doubt about it.
+// session, or in an earlier one: if it was lost since, reconciliation finds that.
 func (o *sender) held(row *persist.LogRow) bool {
 	if row.Source != o.peerID {
 		return bug(bugHeldUnsent) && row.Source != 0
@@ -243,7 +255,7 @@ func (o *sender) held(row *persist.LogRow) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if row.LSN <= o.head {
-		return row.LSN > o.peer.Doubt
+		return true
 	}
 	for len(o.mine) > 0 && o.mine[0].to <= o.acked.LSN {
 		o.mine = o.mine[1:]
@@ -257,7 +269,7 @@ func (o *sender) held(row *persist.LogRow) bool {
 }
 
 // split cuts a frame whose only set is too large for one into parts.
-func (o *sender) split(f *transport.Changes) []*transport.Changes {
+func split(f *transport.Changes) []*transport.Changes {
 	if len(f.Sets) != 1 {
 		return []*transport.Changes{f}
 	}
@@ -270,7 +282,7 @@ func (o *sender) split(f *transport.Changes) []*transport.Changes {
 			n++
 		}
 		parts = append(parts, &transport.Changes{
-			From: f.From, Through: f.Through, Part: uint64(len(parts)), More: true,
+			From: f.From, Through: f.Through, Loose: f.Loose, Part: uint64(len(parts)), More: true,
 			Sets: []transport.Set{{Members: members[:n]}},
 		})
 		members = members[n:]

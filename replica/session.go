@@ -36,7 +36,8 @@ type session struct {
 	terms
 	peerID  int64           // row of the peer in the file
 	them    transport.Hello // the peer's
-	head    crdt.LSN        // end of our log at the handshake
+	log     crdt.Cursor     // end of our log at the handshake
+	head    crdt.LSN        // its position
 	claimed crdt.Cursor     // how far the peer said that it had read, at the handshake
 	out     *carry          // what we send
 	inn     *carry          // what we take
@@ -48,6 +49,7 @@ type session struct {
 
 	in   chan *delivery // from receive to apply
 	wake chan struct{}  // pokes send; one slot
+	reconciler
 
 	mu       sync.Mutex // guards what follows
 	peer     persist.Peer
@@ -93,6 +95,9 @@ type terms struct {
 	grant transport.Grant // what the peer may do
 	want  transport.Scope // what it is asked for
 	push  transport.Scope // what it is sent, if it wants that
+
+	verify   *VerifyResult // to be filled: this session only compares
+	progress func(differing int)
 }
 
 // run speaks with the peer until one side ends it or ctx does. It closes conn.
@@ -100,7 +105,7 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	ctx, stop := r.scoped(ctx)
 	defer stop()
 	defer conn.Close()
-	s := &session{r: r, conn: conn, terms: t, in: make(chan *delivery, 2), wake: make(chan struct{}, 1)}
+	s := &session{r: r, conn: conn, terms: t, in: make(chan *delivery, 2), wake: make(chan struct{}, 1), reconciler: newReconciler()}
 	if err := s.handshake(ctx); err != nil {
 		s.tell(ctx, err)
 		return s, s.name(err)
@@ -121,7 +126,7 @@ func (s *session) loops(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	for _, loop := range []func(context.Context) error{s.receive, s.apply, s.send} {
+	for _, loop := range []func(context.Context) error{s.receive, s.apply, s.send, s.reconcile} {
 		wg.Go(func() { cancel(loop(ctx)) })
 	}
 	wg.Wait()
@@ -179,7 +184,7 @@ func (s *session) handshake(ctx context.Context) error {
 }
 
 func (s *session) shake(ctx context.Context) error {
-	if err := s.greet(ctx); err != nil {
+	if err := s.greet(ctx); err != nil || s.compares() {
 		return err
 	}
 	if err := s.conn.Send(ctx, &transport.Ack{Through: s.at}); err != nil {
@@ -199,25 +204,20 @@ func (s *session) shake(ctx context.Context) error {
 		return err
 	}
 	first, err := expect(ctx, s.conn, func(f *transport.Changes) bool {
-		return len(f.Sets) == 0 && !f.End && f.From == f.Through && (f.From == s.at || f.From.LSN == 0)
+		return len(f.Sets) == 0 && !f.End && f.From == f.Through && (f.From == s.at || f.From.LSN == 0 || s.ranges() && f.From == s.them.Log)
 	})
 	if err != nil {
 		return err
 	}
 	s.filter = first.Filter
-	if first.From != s.at {
-		s.peer.Doubt = s.head
-		s.at = crdt.Cursor{Epoch: s.them.Epoch}
-	} else if s.filter != nothing && s.readFilter() != s.peer.ReadFilter {
-		s.at = crdt.Cursor{Epoch: s.them.Epoch} // no frame fits there, and the peer is asked for a resend
-	}
+	s.place(first)
 	return nil
 }
 
 // greet exchanges hellos and finds the peer's row.
 func (s *session) greet(ctx context.Context) error {
 	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.r.id, Epoch: s.r.epoch,
-		Want: s.want, Rights: s.grant.Rights(), Knows: []string{transport.KnowsPack}}
+		Want: s.want, Rights: s.grant.Rights(), Knows: []string{transport.KnowsPack, knowsRanges}, Compare: s.verify != nil}
 	err := s.r.store.Read(ctx, func(rd *persist.Reader) (err error) {
 		hello.Log = rd.Head()
 		hello.Space, err = rd.Space()
@@ -233,12 +233,15 @@ func (s *session) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.head, s.them = hello.Log.LSN, *them
+	s.log, s.head, s.them = hello.Log, hello.Log.LSN, *them
 	if err := checkHello(hello, them); err != nil {
 		return err
 	}
 	if err := s.agree(); err != nil {
 		return err
+	}
+	if s.compares() {
+		return s.comparable(hello)
 	}
 	return s.meet(ctx, hello.Space == "")
 }
@@ -290,14 +293,20 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 	return err
 }
 
-// begin returns where sending begins: at the peer's cursor if it is one of this
-// log, else at 0.
+// begin returns where sending begins: at the peer's cursor if it is one of this log;
+// if not, at the end, since the peer will reconcile, or at 0 if it cannot, or has read
+// nothing yet.
 func (s *session) begin(ctx context.Context, c crdt.Cursor) (crdt.Cursor, error) {
-	zero := crdt.Cursor{Epoch: s.r.epoch}
-	if c.Epoch != s.r.epoch || c.LSN <= 0 {
-		return zero, nil
+	begin := crdt.Cursor{Epoch: s.r.epoch}
+	if c.LSN <= 0 {
+		return begin, nil
 	}
-	begin := zero
+	if s.ranges() {
+		begin = s.log
+	}
+	if c.Epoch != s.r.epoch {
+		return begin, nil
+	}
 	err := s.r.store.Read(ctx, func(rd *persist.Reader) error {
 		if at, ok := rd.CursorAt(c.LSN); ok && (at == c || bug(bugBlindCursor)) {
 			begin = c
@@ -347,6 +356,9 @@ func (s *session) finish(cause error) {
 
 // save writes the peer's row.
 func (s *session) save(ctx context.Context) error {
+	if s.compares() {
+		return nil
+	}
 	return s.r.commit(ctx, 0, func(b *batch) error {
 		stored, err := b.tx.PeerByID(s.peerID)
 		if err == nil {

@@ -15,7 +15,7 @@ const ProtocolVersion = 1
 const (
 	MaxFrame      = 9 << 20        // bytes of a message, on the wire as well as inflated
 	MaxPayload    = MaxFrame - 256 // what the Sizes of a frame's sets may add up to
-	MaxSmallFrame = 64 << 10       // bytes of an inflated frame that is neither Changes nor Ack
+	MaxSmallFrame = 64 << 10       // bytes of an inflated frame of the other kinds, but see MaxDigest
 	MaxSets       = 1 << 16        // sets of a frame
 	MaxMembers    = 1 << 17        // members of all sets of a frame
 	MaxExceptions = 1 << 14        // exceptions of an ack

@@ -195,6 +195,12 @@ func (c *Codec) parse(kind Kind, body []byte) (Frame, error) {
 			return &Pong{w.Nonce}, err
 		}
 		return &Ping{w.Nonce}, err
+	case KindDigest:
+		var w wireDigest
+		return finish(&w, c.unmarshal(body, &w))
+	case KindNeed:
+		var w wireNeed
+		return finish(&w, c.unmarshal(body, &w))
 	case KindToken:
 		return c.parseToken(body)
 	default:
@@ -243,8 +249,11 @@ func finish(w interface{ frame() (Frame, error) }, err error) (Frame, error) {
 
 // mostBytes bounds a message of the given kind, and its body when inflated.
 func mostBytes(k Kind) int {
-	if k == KindChanges || k == KindAck {
+	switch k {
+	case KindChanges, KindAck:
 		return MaxFrame
+	case KindDigest, KindNeed:
+		return MaxDigest
 	}
 	return MaxSmallFrame
 }

@@ -58,6 +58,8 @@ type Hello struct {
 	Requires []string       // capabilities the receiver must know, or say no
 	Want     Scope          // what the sender wants to be sent: at most MaxSelectors
 	Knows    []string       // capabilities of the sender's, to be used by who knows them too
+	Compare  bool           // this session is to compare the two logs' records only: neither side streams
+	Volatile bool           // the sender keeps nothing for good: its acks are no receipts, and it remembers none
 }
 
 // Changes carries change sets in the order of the sender's log. A set that is

@@ -21,6 +21,8 @@ type wireHello struct {
 	Requires []string    `cbor:"8,keyasint,omitempty"`
 	Want     *wireScope  `cbor:"9,keyasint,omitempty"` // nil: everything
 	Knows    []string    `cbor:"10,keyasint,omitempty"`
+	Volatile bool        `cbor:"11,keyasint,omitempty"`
+	Compare  bool        `cbor:"12,keyasint,omitempty"`
 }
 
 // wireChanges is the first of a Changes frame's two items; sets.go has the other.
@@ -73,7 +75,7 @@ func (f *Hello) wire() any {
 	return &wireHello{
 		Protocol: f.Protocol, Space: f.Space, Replica: f.Replica[:], Epoch: f.Epoch,
 		Log: cursorToWire(f.Log), Read: cursorToWire(f.Read),
-		Rights: hashToWire(&f.Rights), Requires: f.Requires, Want: scopeToWire(f.Want), Knows: f.Knows,
+		Rights: hashToWire(&f.Rights), Volatile: f.Volatile, Compare: f.Compare, Requires: f.Requires, Want: scopeToWire(f.Want),
 	}
 }
 
@@ -107,7 +109,7 @@ func (f *Pong) wire() any  { return &wirePing{f.Nonce} }
 func (f *Error) wire() any { return &wireError{f.Code, f.Message} }
 
 func (w *wireHello) frame() (Frame, error) {
-	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Requires: w.Requires, Want: w.Want.scope(), Knows: w.Knows}
+	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Volatile: w.Volatile, Compare: w.Compare, Requires: w.Requires, Want: w.Want.scope(), Knows: w.Knows}
 	err := firstError(
 		fixed("replica", f.Replica[:], w.Replica), optional("rights", f.Rights[:], w.Rights),
 		cursorFromWire("log", &f.Log, w.Log), cursorFromWire("read", &f.Read, w.Read))
@@ -115,7 +117,7 @@ func (w *wireHello) frame() (Frame, error) {
 }
 
 func (w *wireChanges) frame() (*Changes, error) {
-	f := &Changes{Part: w.Part, More: w.More, End: w.End, Packed: w.Packed, Loose: w.Loose}
+	f := &Changes{Part: w.Part, More: w.More, End: w.End, Loose: w.Loose}
 	return f, firstError(optional("filter", f.Filter[:], w.Filter),
 		cursorFromWire("from", &f.From, w.From), cursorFromWire("through", &f.Through, w.Through))
 }

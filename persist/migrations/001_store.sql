@@ -126,7 +126,7 @@ CREATE TABLE peers (
 	last_error  TEXT NOT NULL,
 	attempts    INTEGER NOT NULL,
 	seen        INTEGER NOT NULL,
-	doubt       INTEGER NOT NULL, -- changes that came from it up to this row of the log may be lost to it
+	doubt       INTEGER NOT NULL, -- 1: what came from it may be lost to it
 	subject     TEXT NOT NULL -- who it was known as
 ) STRICT;
 CREATE UNIQUE INDEX peers_replica ON peers (replica, epoch);

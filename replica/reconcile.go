@@ -1,0 +1,286 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/transport"
+)
+
+// Reconciliation: see "Reconciliation" in doc.go.
+
+// knowsRanges is the capability of a Hello whose sender answers Digest and Need.
+const knowsRanges = "ranges"
+
+const (
+	requestTimeout = 30 * time.Second
+	maxSilence     = 4 // requests in a row that were not answered
+	maxAsks        = 8 // frames that wait for the reconciler
+)
+
+// reconciler is what a session does about reconciliation.
+type reconciler struct {
+	asks    chan transport.Frame // the peer's, in order behind the change sets that went before them
+	drained chan struct{}        // one slot: replies is empty
+	start   chan struct{}        // one slot: make a run now
+
+	strange bool     // the peer's Read is not where its log was read: not to be stored; for the writer goroutine
+	reach   crdt.LSN // the peer's log reached so far when it answered a Need, at least; for the reconciler
+
+	// Guarded by the session's mu.
+	replies   []transport.Frame   // to be sent
+	turned    map[crdt.Key]string // records of which one side refused a change, and why; bounded
+	arrived   map[uint64]uint64   // frames of loose sets that were applied, by the Need that they answer
+	due       bool                // a run has to be made before this side has sent all
+	begun     bool                // that run goes on
+	concluded bool                // the comparison that this session is for has come to its end
+	failed    error               // why the last run came to no end
+	differ    int                 // records that the last run left different, with a reason
+}
+
+func newReconciler() reconciler {
+	return reconciler{
+		asks: make(chan transport.Frame, maxAsks), drained: make(chan struct{}, 1), start: make(chan struct{}, 1),
+		arrived: map[uint64]uint64{}, turned: map[crdt.Key]string{},
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// ranges reports whether the peer can reconcile.
+func (s *session) ranges() bool { return slices.Contains(s.them.Knows, knowsRanges) }
+
+// waits reports whether the sender has to wait for reconciliation before it says
+// that it has sent all. It begins when nothing is under way. The caller holds mu.
+func (r *reconciler) waits(idle bool) bool {
+	if r.due && !r.begun && idle {
+		r.begun = true
+		signal(r.start)
+	}
+	return r.due
+}
+
+// ask hands a frame of the peer's to the reconciler. An honest peer has one or two
+// under way; more are dropped.
+func (r *reconciler) ask(f transport.Frame) {
+	select {
+	case r.asks <- f:
+	default:
+	}
+}
+
+// say has frames sent, when those before have been.
+func (s *session) say(ctx context.Context, frames ...transport.Frame) error {
+	for {
+		s.mu.Lock()
+		room := len(s.replies) == 0
+		if room {
+			s.replies = frames
+		}
+		s.mu.Unlock()
+		if room {
+			s.poke()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.drained:
+		}
+	}
+}
+
+// reply takes the next frame of the reconciler's. The caller holds mu.
+func (s *session) reply() transport.Frame {
+	if len(s.replies) == 0 {
+		return nil
+	}
+	f := s.replies[0]
+	if s.replies = s.replies[1:]; len(s.replies) == 0 {
+		s.replies = nil
+		signal(s.drained)
+	}
+	return f
+}
+
+// loose returns the frames that carry what a supply gathered, cut where they are too
+// large for one.
+func loose(u *supply, id uint64) (frames []transport.Frame, whole uint64) {
+	for _, f := range u.frames(id) {
+		whole++
+		for _, part := range split(f) {
+			frames = append(frames, part)
+		}
+	}
+	return frames, whole
+}
+
+// reconcile answers what the peer asks, and makes runs of this side's own.
+func (s *session) reconcile(ctx context.Context) error {
+	timer := time.NewTimer(s.pause())
+	defer timer.Stop()
+	var current *run
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case f := <-s.asks:
+			if answer, ok := answerTo(f); !ok {
+				err = s.answer(ctx, f)
+			} else if current != nil && answer == current.id {
+				err = current.take(ctx, f)
+				timer.Reset(requestTimeout)
+			}
+		case <-s.start:
+			if current == nil && s.ranges() {
+				current, err = s.begins(ctx)
+				timer.Reset(requestTimeout)
+			}
+		case <-timer.C:
+			if current == nil {
+				signal(s.start)
+			} else {
+				err = current.again(ctx)
+			}
+			timer.Reset(requestTimeout)
+		}
+		if err != nil {
+			return err
+		}
+		if current != nil && current.over {
+			if err := s.ends(ctx, current); err != nil {
+				return err
+			}
+			current = nil
+			timer.Reset(s.pause())
+		}
+	}
+}
+
+// pause is the time until the next run.
+func (s *session) pause() time.Duration {
+	every := s.r.opts.ReconcileEvery
+	if s.compares() {
+		every = requestTimeout
+	}
+	return every*3/4 + time.Duration(float64(every/2)*s.r.opts.Random())
+}
+
+// answerTo returns which request the frame answers.
+func answerTo(f transport.Frame) (id uint64, ok bool) {
+	switch f := f.(type) {
+	case *transport.Digest:
+		return f.ID, f.Answer
+	case *transport.Need:
+		return f.ID, f.Answer
+	}
+	return 0, false
+}
+
+// answer answers a request of the peer's. Nothing is kept of it.
+func (s *session) answer(ctx context.Context, f transport.Frame) error {
+	switch f := f.(type) {
+	case *transport.Digest:
+		return s.answerDigest(ctx, f)
+	case *transport.Need:
+		u, err := s.supply(ctx, s.sendScope(), f.Haves, f.Names || s.compares())
+		if err != nil {
+			return err
+		}
+		frames, n := loose(u, f.ID)
+		s.sentLoose(u)
+		return s.say(ctx, append(frames, &transport.Need{ID: f.ID, Answer: true, Loose: n, Log: u.log, Haves: u.haves})...)
+	}
+	return nil
+}
+
+func (s *session) answerDigest(ctx context.Context, f *transport.Digest) error {
+	asked, err := carryOf(f.Scopes...)
+	if err != nil {
+		return protocolErrorf(transport.CodeProtocol, "asks for a comparison: %v", err)
+	}
+	of := asked
+	if !asked.within(s.sendScope()) {
+		of = asked.and(s.sendScope())
+	}
+	if len(of.scopes) > transport.MaxScopes {
+		return protocolErrorf(transport.CodeTooLarge, "asks for a comparison of too many scopes")
+	}
+	answer := &transport.Digest{ID: f.ID, Answer: true, Scopes: of.wire()}
+	if of == asked {
+		err = s.r.digest(ctx, of, func(v *digestView) error {
+			out, err := v.compare(f.Ranges, true)
+			answer.Ranges = out.ranges
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return s.say(ctx, answer)
+}
+
+func (s *session) sentLoose(u *supply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, set := range u.sets {
+		s.counts.ChangesSent += len(set.Members)
+	}
+}
+
+// ends writes down what a run came to. When this side has got all that the peer
+// had, and the peer what it lacked, the cursor may be stored again.
+func (s *session) ends(ctx context.Context, run *run) error {
+	var err error
+	if run.complete() && !s.compares() {
+		err = s.settled(ctx)
+	}
+	s.mu.Lock()
+	s.due, s.begun, s.failed, s.differ = false, false, run.failure(), run.differing
+	clear(s.arrived)
+	s.mu.Unlock()
+	if failed := run.failure(); failed != nil {
+		s.r.opts.Logger.Warn("reconcile", logPeer, s.them.Replica, logError, failed)
+	}
+	if s.verify != nil && err == nil {
+		run.verdict(s.verify)
+		err = errDone
+	}
+	s.poke()
+	return err
+}
+
+// settled stores the cursor at which the peer's log is read in this session.
+func (s *session) settled(ctx context.Context) error {
+	return s.r.commit(ctx, 0, func(b *batch) error {
+		stored, err := b.tx.PeerByID(s.peerID)
+		if err != nil {
+			return err
+		}
+		p := s.row()
+		p.ReadFilter = s.readFilter()
+		p.Doubt = stored.Read != s.stored || stored.Doubt && p.Read.LSN < s.reach
+		before, strange := s.stored, s.strange
+		s.stored, s.strange = p.Read, false
+		b.tx.OnRollback(func() { s.stored, s.strange = before, strange })
+		return b.tx.PutPeer(&p)
+	})
+}
+
+// unreconciled is the error of a one-shot exchange after which the replicas may
+// differ. It is called when the session is over.
+func (s *session) unreconciled() error {
+	if s.failed == nil {
+		return nil
+	}
+	return fmt.Errorf("not known to be equal: %w", s.failed)
+}

@@ -1,0 +1,211 @@
+package replica
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+	"github.com/godwitdb/godwit/transport"
+)
+
+// Bounds of what is sent at once in answer to a Need.
+const (
+	supplyBytes = 2 << 20 // of changes, the last set apart
+	supplyRows  = 1 << 16 // of the log, the last record apart
+	samePlace   = 8       // records at one place: a second one there is somebody's work
+)
+
+// supply is what one side has for the other, and how both stand.
+type supply struct {
+	s     *session
+	rd    *persist.Reader
+	of    *carry
+	names bool
+	log   crdt.LSN // the end of this side's
+	haves []transport.Have
+	rows  map[crdt.LSN]int // of the log, to be sent: the index in haves
+	sets  []transport.Set
+	bytes int
+}
+
+// supply answers a Need, as far as it goes at once: haves says for which records.
+// What is not covered is answered like what does not exist.
+func (s *session) supply(ctx context.Context, of *carry, asked []transport.Have, names bool) (*supply, error) {
+	u := &supply{s: s, of: of, names: names, rows: map[crdt.LSN]int{}}
+	asked, err := s.resolve(ctx, of, asked)
+	if err != nil {
+		return u, err
+	}
+	err = s.r.store.Read(ctx, func(rd *persist.Reader) error {
+		u.rd, u.log = rd, rd.Head().LSN
+		for i := range asked {
+			if err := u.record(&asked[i]); err != nil {
+				return err
+			}
+			if len(u.rows) > supplyRows {
+				break
+			}
+		}
+		return u.gather()
+	})
+	return u, translate(err)
+}
+
+// resolve finds the names of those that were asked for by their place.
+func (s *session) resolve(ctx context.Context, of *carry, asked []transport.Have) (named []transport.Have, err error) {
+	unnamed := func(h transport.Have) bool { return h.Key == crdt.Key{} }
+	if !slices.ContainsFunc(asked, unnamed) {
+		return asked, nil
+	}
+	err = s.r.digest(ctx, of, func(v *digestView) error {
+		for _, h := range asked {
+			if !unnamed(h) {
+				named = append(named, h)
+				continue
+			}
+			items, err := v.items(part{64, h.Place})
+			if err != nil {
+				return err
+			}
+			if len(items) == 0 {
+				named = append(named, h)
+			}
+			for _, it := range items[:min(len(items), samePlace)] {
+				h.Key = it.key
+				named = append(named, h)
+			}
+		}
+		return nil
+	})
+	return named[:min(len(named), transport.MaxHaves)], err
+}
+
+// record finds what the other side lacks of a record, and whether this one does.
+func (u *supply) record(h *transport.Have) error {
+	k := h.Key
+	if k == (crdt.Key{}) {
+		u.haves = append(u.haves, transport.Have{Place: h.Place})
+		return nil
+	}
+	in, err := u.of.holds(u.s.r, u.rd, k)
+	if err != nil || !in {
+		u.haves = append(u.haves, transport.Have{Key: k, Place: placeOf(k)})
+		return err
+	}
+	rec, err := u.rd.Record(k)
+	if err != nil {
+		return err
+	}
+	have := transport.Have{Key: k, Place: placeOf(k), Heads: headsPrint(rec)}
+	if rec != nil && have.Heads != h.Heads || u.names {
+		if u.names || !rec.Clock.Covers(h.Clock) {
+			have.Clock = rec.Clock
+		}
+		have.Shut = !u.s.mayWrite(k)
+	}
+	u.haves = append(u.haves, have)
+	if rec == nil || u.names || have.Heads == h.Heads {
+		return nil
+	}
+	return u.changes(rec, h, len(u.haves)-1)
+}
+
+// changes notes the rows of the log that the other side's clock does not cover.
+func (u *supply) changes(rec *persist.Record, h *transport.Have, index int) error {
+	missing := uint64(0)
+	for a, seq := range rec.Clock {
+		if had := h.Clock[a]; seq > had {
+			missing += seq - had
+		}
+	}
+	if missing == 0 && !h.All {
+		return nil
+	}
+	for row, err := range u.rd.ChangesBack(rec.RID) {
+		if err != nil {
+			return err
+		}
+		c, err := crdt.ParseChange(row.Data)
+		if err != nil {
+			continue // damaged here: not ours to pass on, and doctor finds it
+		}
+		lacks := c.Seq() > h.Clock[c.Actor()]
+		if lacks || h.All {
+			u.rows[row.LSN] = index
+		}
+		if lacks {
+			missing--
+		}
+		if missing == 0 && !h.All {
+			break
+		}
+	}
+	return nil
+}
+
+// gather makes sets of the rows, in the order of the log, until they are enough.
+func (u *supply) gather() error {
+	lsns := slices.Sorted(maps.Keys(u.rows))
+	for i := 0; i < len(lsns); i++ {
+		if u.bytes > supplyBytes {
+			for _, lsn := range lsns[i:] {
+				u.haves[u.rows[lsn]].All = true
+			}
+			return nil
+		}
+		through, err := u.set(lsns[i])
+		if err != nil {
+			return err
+		}
+		for i+1 < len(lsns) && lsns[i+1] <= through {
+			i++
+		}
+	}
+	return nil
+}
+
+// set adds the whole set that the row belongs to, but for what is not covered.
+func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
+	rows, err := u.rd.SetAt(lsn)
+	if err != nil || len(rows) == 0 {
+		return lsn, err
+	}
+	if offered, err := u.s.offers(u.rd, rows); err != nil || !offered {
+		return rows[len(rows)-1].LSN, err
+	}
+	var set transport.Set
+	for i := range rows {
+		in, err := u.of.holds(u.s.r, u.rd, rows[i].Key)
+		if err != nil {
+			return lsn, err
+		}
+		if in && !rows[i].Withdrawn() {
+			set.Members = append(set.Members, transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data})
+		}
+	}
+	if len(set.Members) > 0 && !(bug(bugNeedForgets) && rows[0].Hash[0] < 32) {
+		u.sets = append(u.sets, set)
+		u.bytes += set.Size()
+	}
+	return rows[len(rows)-1].LSN, nil
+}
+
+// frames packs the sets for the answer to the Need with the ID.
+func (u *supply) frames(id uint64) (all []*transport.Changes) {
+	f, size := &transport.Changes{Loose: id}, 0
+	for _, set := range u.sets {
+		bytes := set.Size()
+		if size > 0 && (size+bytes > frameBytes || len(f.Sets) == setsPerFrame) {
+			all = append(all, f)
+			f, size = &transport.Changes{Loose: id}, 0
+		}
+		f.Sets = append(f.Sets, set)
+		size += bytes
+	}
+	if len(f.Sets) > 0 {
+		all = append(all, f)
+	}
+	return all
+}
