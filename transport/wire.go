@@ -75,7 +75,7 @@ func (f *Hello) wire() any {
 	return &wireHello{
 		Protocol: f.Protocol, Space: f.Space, Replica: f.Replica[:], Epoch: f.Epoch,
 		Log: cursorToWire(f.Log), Read: cursorToWire(f.Read),
-		Rights: hashToWire(&f.Rights), Volatile: f.Volatile, Compare: f.Compare, Requires: f.Requires, Want: scopeToWire(f.Want),
+		Rights: hashToWire(&f.Rights), Volatile: f.Volatile, Compare: f.Compare, Requires: f.Requires, Want: scopeToWire(f.Want), Knows: f.Knows,
 	}
 }
 
@@ -117,7 +117,7 @@ func (w *wireHello) frame() (Frame, error) {
 }
 
 func (w *wireChanges) frame() (*Changes, error) {
-	f := &Changes{Part: w.Part, More: w.More, End: w.End, Loose: w.Loose}
+	f := &Changes{Part: w.Part, More: w.More, End: w.End, Packed: w.Packed, Loose: w.Loose}
 	return f, firstError(optional("filter", f.Filter[:], w.Filter),
 		cursorFromWire("from", &f.From, w.From), cursorFromWire("through", &f.Through, w.Through))
 }
