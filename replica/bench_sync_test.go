@@ -36,17 +36,17 @@ func listen(t testing.TB, r *replica.Replica) transport.Link {
 	return link
 }
 
-// BenchmarkColdSync: 10,000 records of 5 fields with 3 updates each, into an
-// empty replica, durably.
+// BenchmarkColdSync: 10,000 records of 5 fields with 3 updates each, under
+// keys of 20 bytes, into an empty replica, durably.
 func BenchmarkColdSync(b *testing.B) {
 	const records = 10_000
 	hub := open(b, &replica.Options{Synchronous: persist.Normal, Space: "bench"})
-	fill(b, hub, records)
+	fillIDs(b, hub, records, wideID)
 	for u := range 3 {
 		for i := 0; i < records; i += 1000 {
 			require.NoError(b, hub.Update(context.Background(), func(tx *replica.Tx) error {
 				for j := i; j < i+1000; j++ {
-					if err := tx.Put(key(strconv.Itoa(j)), map[string]any{"count": int64(u*records + j)}); err != nil {
+					if err := tx.Put(key(wideID(j)), map[string]any{"count": int64(u*records + j)}); err != nil {
 						return err
 					}
 				}
@@ -56,7 +56,7 @@ func BenchmarkColdSync(b *testing.B) {
 	}
 	raw := 0
 	for i := range 100 {
-		chunks, err := hub.Export(context.Background(), key(strconv.Itoa(i)))
+		chunks, err := hub.Export(context.Background(), key(wideID(i)))
 		require.NoError(b, err)
 		raw += len(chunks)
 	}

@@ -93,11 +93,13 @@ func benchReplica(b *testing.B, mode persist.Synchronous) *replica.Replica {
 	return r
 }
 
-func fill(b *testing.B, r *replica.Replica, n int) {
+func fill(b *testing.B, r *replica.Replica, n int) { fillIDs(b, r, n, strconv.Itoa) }
+
+func fillIDs(b *testing.B, r *replica.Replica, n int, id func(int) string) {
 	for i := 0; i < n; i += 1000 {
 		require.NoError(b, r.Update(context.Background(), func(tx *replica.Tx) error {
 			for j := i; j < min(n, i+1000); j++ {
-				if err := tx.Put(key(strconv.Itoa(j)), newRecord(j)); err != nil {
+				if err := tx.Put(key(id(j)), newRecord(j)); err != nil {
 					return err
 				}
 			}
