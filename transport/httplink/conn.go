@@ -18,6 +18,7 @@ import (
 
 const (
 	subprotocol      = "godwit.1"
+	probeProtocol    = "godwit.probe"
 	defaultHeartbeat = 20 * time.Second
 	closeGrace       = time.Second // what a peer gets to answer a close
 	sendGrace        = time.Second // what a message that was begun gets to be finished
@@ -30,12 +31,16 @@ type conn struct {
 	codec     *transport.Codec
 	heartbeat time.Duration
 
-	frames  chan received // from the reader, one ahead; closed when it ends, after err is set
-	err     error         // why the reader ended
-	closing chan struct{} // closed by Close
-	abort   func(error)   // breaks the connection off: reader, writer and close handshake end
-	done    sync.WaitGroup
+	frames  chan received  // from the reader, one ahead; closed when it ends, after err is set
+	err     error          // why the reader ended
+	closing chan struct{}  // closed by Close
+	abort   func(error)    // breaks the connection off: reader, writer and close handshake end
+	done    sync.WaitGroup // the reader, and a beat that is due
 	once    sync.Once
+
+	pulse   sync.Mutex // guards what follows
+	beat    *time.Timer
+	stopped bool // no beat is due any more
 
 	heard          atomic.Int64 // when something last came in, in nanoseconds since start
 	waiting        atomic.Bool  // the reader waits for the session, not for the peer
@@ -60,9 +65,18 @@ func newConn(ws *websocket.Conn, codec *transport.Codec, heartbeat time.Duration
 		frames: make(chan received), closing: make(chan struct{}),
 	}
 	c.done.Go(func() { c.read(ctx) })
-	c.done.Go(func() { c.beat(ctx) })
+	c.pulse.Lock()
+	defer c.pulse.Unlock()
+	c.done.Add(1)
+	c.beat = time.AfterFunc(heartbeat, func() {
+		defer c.done.Done()
+		c.probe(ctx)
+	})
 	return c
 }
+
+// Rung returns RungWebSocket.
+func (*conn) Rung() Rung { return RungWebSocket }
 
 // Send implements transport.Conn. A WebSocket whose write is cancelled is broken,
 // and a session that ends could not say why; so a message that was begun when ctx
@@ -116,6 +130,7 @@ func (c *conn) Recv(ctx context.Context) (transport.Frame, error) {
 func (c *conn) Close() error {
 	c.once.Do(func() {
 		close(c.closing)
+		c.stopBeat()
 		grace := time.AfterFunc(closeGrace, func() { c.abort(nil) })
 		_ = c.ws.Close(websocket.StatusNormalClosure, "")
 		grace.Stop()
@@ -190,6 +205,18 @@ func appendAll(buf []byte, r io.Reader) ([]byte, error) {
 	}
 }
 
+// echoProbe answers the probe of a client that wants to know whether a WebSocket
+// would get through, and hangs up.
+func echoProbe(ctx context.Context, ws *websocket.Conn) {
+	defer ws.CloseNow()
+	ctx, cancel := context.WithTimeout(ctx, defaultProbe)
+	defer cancel()
+	ws.SetReadLimit(probeSize)
+	if typ, message, err := ws.Read(ctx); err == nil && ws.Write(ctx, typ, message) == nil {
+		_, _, _ = ws.Read(ctx) // until the client has hung up
+	}
+}
+
 // closedOr returns the sentinel for the end of a connection.
 func closedOr(err error) error {
 	if errors.Is(err, websocket.ErrMessageTooBig) {
@@ -198,31 +225,38 @@ func closedOr(err error) error {
 	return transport.ErrClosed
 }
 
-// beat probes a silent connection, so that one whose other end is gone without
-// a word is noticed, and proxies see traffic.
-func (c *conn) beat(ctx context.Context) {
-	tick := time.NewTicker(c.heartbeat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.closing:
-			return
-		case <-tick.C:
-		}
-		if c.silence() < c.heartbeat {
-			continue
-		}
-		probe, cancel := context.WithTimeout(ctx, c.heartbeat)
-		err := c.ws.Ping(probe)
+// probe pings a silent connection, so that one whose other end is gone without a
+// word is noticed, and proxies see traffic. A timer calls it, so that an idle
+// connection needs no goroutine for it.
+func (c *conn) probe(ctx context.Context) {
+	if c.silence() >= c.heartbeat {
+		ping, cancel := context.WithTimeout(ctx, c.heartbeat)
+		err := c.ws.Ping(ping)
 		cancel()
-		if err == nil {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
 			c.heard.Store(int64(time.Since(c.start)))
-		} else if c.silence() >= 2*c.heartbeat {
+		case c.silence() >= 2*c.heartbeat:
 			c.abort(fmt.Errorf("no answer for %v", c.silence().Round(time.Millisecond)))
 			return
 		}
+	}
+	c.pulse.Lock()
+	defer c.pulse.Unlock()
+	if !c.stopped {
+		c.done.Add(1)
+		c.beat.Reset(c.heartbeat)
+	}
+}
+
+func (c *conn) stopBeat() {
+	c.pulse.Lock()
+	defer c.pulse.Unlock()
+	c.stopped = true
+	if c.beat.Stop() {
+		c.done.Done()
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/godwitdb/godwit/transport"
 	"github.com/godwitdb/godwit/transport/httplink"
-	"github.com/godwitdb/godwit/transport/transporttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -63,15 +62,6 @@ func dial(tb testing.TB, url string, opts *httplink.Options) (transport.Conn, er
 		tb.Cleanup(func() { _ = c.Close() })
 	}
 	return c, err
-}
-
-func TestConformance(t *testing.T) {
-	transporttest.Run(t, func(tb testing.TB) (a, b transport.Conn) {
-		h := listen(tb, httplink.ServerOptions{})
-		a, err := dial(tb, h.url, nil)
-		require.NoError(tb, err)
-		return a, (<-h.sessions).conn
-	})
 }
 
 func TestURLs(t *testing.T) {

@@ -30,6 +30,7 @@ type ServerOptions struct {
 
 	MaxSessions int           // open connections beyond this are refused with 503; 0 means 10,000
 	Heartbeat   time.Duration // as in Options
+	IdleTimeout time.Duration // a connection that is no WebSocket ends after this long without a request; 0 means 3 heartbeats
 }
 
 // Server hosts spaces under PREFIX/spaces/NAME, for any prefix. It is an
@@ -37,71 +38,112 @@ type ServerOptions struct {
 // ReadHeaderTimeout; its other timeouts do not touch open connections, and its
 // Shutdown does not wait for them: call Close too.
 type Server struct {
-	opts  ServerOptions
-	codec *transport.Codec
-	done  sync.WaitGroup // sessions, and what ends them
+	opts   ServerOptions
+	codec  *transport.Codec
+	chunks sync.Pool      // *[chunkSize]byte, to read bodies with
+	done   sync.WaitGroup // sessions, and what ends them
 
-	mu     sync.Mutex // guards what follows
-	closed bool
-	count  int
-	open   map[*conn]context.CancelFunc
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	count    int
+	sessions map[transport.Conn]context.CancelFunc
+	virtuals map[string]*virtual // by id
 }
 
 // Handler returns a server. It can be mounted anywhere.
 func Handler(opts *ServerOptions) *Server {
-	s := &Server{opts: *opts, codec: transport.NewCodec(), open: map[*conn]context.CancelFunc{}}
+	s := &Server{
+		opts: *opts, codec: transport.NewCodec(), chunks: sync.Pool{New: func() any { return new([chunkSize]byte) }},
+		sessions: map[transport.Conn]context.CancelFunc{}, virtuals: map[string]*virtual{},
+	}
 	if s.opts.MaxSessions <= 0 {
 		s.opts.MaxSessions = defaultMaxSessions
+	}
+	if s.opts.Heartbeat <= 0 {
+		s.opts.Heartbeat = defaultHeartbeat
+	}
+	if s.opts.IdleTimeout <= 0 {
+		s.opts.IdleTimeout = 3 * s.opts.Heartbeat
 	}
 	return s
 }
 
-// ServeHTTP opens a connection to the space named by the path, and returns when
-// its session has ended.
+// ServeHTTP answers a request of a connection to the space named by the path. A
+// session runs on after the request that has opened it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	space, ok := spaceOf(r.URL.Path)
 	if !ok {
-		http.Error(w, "no such space: want /spaces/NAME, NAME being 1 to 64 of a-z, 0-9 and ._-", http.StatusNotFound)
+		refuseWith(w, http.StatusNotFound, transport.CodeSpace, "no such space: want /spaces/NAME, NAME being 1 to 64 of a-z, 0-9 and ._-")
 		return
 	}
-	grant := transport.FullGrant()
-	if s.opts.Authorize != nil {
-		var err error
-		if grant, err = s.opts.Authorize(r, space); err != nil {
-			refuse(w, err)
-			return
-		}
+	grant, ok := s.authorize(w, r, space)
+	switch {
+	case !ok:
+	case r.Method == http.MethodPost || r.Header.Get(headerLink) != "":
+		s.carry(w, r, space, grant)
+	default:
+		s.upgrade(w, r, space, grant)
 	}
-	if !s.enter() {
-		refuse(w, &transport.Error{Code: transport.CodeBusy, Message: "no room for another session, come back later"})
-		return
-	}
-	defer s.leave()
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		Subprotocols: []string{subprotocol}, CompressionMode: websocket.CompressionDisabled,
-	})
-	if err != nil {
-		return // Accept has answered
-	}
-	if ws.Subprotocol() != subprotocol {
-		_ = ws.Close(websocket.StatusPolicyViolation, "want subprotocol "+subprotocol)
-		return
-	}
-	s.serve(r.Context(), space, newConn(ws, s.codec, s.opts.Heartbeat), grant)
 }
 
-func (s *Server) serve(ctx context.Context, space string, c *conn, grant transport.Grant) {
+// authorize says what the peer behind a request, any request, may do in the
+// space, and answers the request itself when that is nothing.
+func (s *Server) authorize(w http.ResponseWriter, r *http.Request, space string) (grant transport.Grant, ok bool) {
+	if s.opts.Authorize == nil {
+		return transport.FullGrant(), true
+	}
+	grant, err := s.opts.Authorize(r, space)
+	if err != nil {
+		refuse(w, err)
+	}
+	return grant, err == nil
+}
+
+// upgrade opens a WebSocket, and begins its session or answers its probe.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, space string, grant transport.Grant) {
+	if !s.enter(w) {
+		return
+	}
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols: []string{subprotocol, probeProtocol}, CompressionMode: websocket.CompressionDisabled,
+	})
+	switch {
+	case err != nil: // Accept has answered
+	case ws.Subprotocol() == subprotocol:
+		s.begin(r, space, newConn(ws, s.codec, s.opts.Heartbeat), grant)
+		return
+	case ws.Subprotocol() == probeProtocol:
+		echoProbe(r.Context(), ws)
+	default:
+		_ = ws.Close(websocket.StatusPolicyViolation, "want subprotocol "+subprotocol)
+	}
+	s.leave()
+}
+
+// begin runs the session of a connection, for which enter was asked, in a
+// goroutine of its own: that of the request, with its grown stack and buffers, is
+// not kept for it.
+func (s *Server) begin(r *http.Request, space string, c transport.Conn, grant transport.Grant) {
+	ctx := context.WithoutCancel(r.Context())
+	go func() {
+		defer s.leave()
+		s.serve(ctx, space, c, grant)
+	}()
+}
+
+// serve runs the session of a connection with what was granted, and closes it.
+func (s *Server) serve(ctx context.Context, space string, c transport.Conn, grant transport.Grant) {
 	defer c.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()
-	s.open[c] = cancel
+	s.sessions[c] = cancel
 	closed := s.closed
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.open, c)
+		delete(s.sessions, c)
 	}()
 	if closed {
 		goodbye(ctx, c)
@@ -110,15 +152,19 @@ func (s *Server) serve(ctx context.Context, space string, c *conn, grant transpo
 	_ = s.opts.Accept(ctx, space, c, grant)
 }
 
-func (s *Server) enter() bool {
+// enter reserves the place of a session, or answers that there is none.
+func (s *Server) enter(w http.ResponseWriter) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.count >= s.opts.MaxSessions {
-		return false
+	full := s.closed || s.count >= s.opts.MaxSessions
+	if !full {
+		s.count++
+		s.done.Add(1)
 	}
-	s.count++
-	s.done.Add(1)
-	return true
+	s.mu.Unlock()
+	if full {
+		refuse(w, &transport.Error{Code: transport.CodeBusy, Message: "no room for another session, come back later"})
+	}
+	return !full
 }
 
 func (s *Server) leave() {
@@ -141,7 +187,7 @@ func (s *Server) Sessions() int {
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
-	for c, cancel := range s.open {
+	for c, cancel := range s.sessions {
 		s.done.Go(func() {
 			goodbye(ctx, c)
 			cancel()
@@ -164,7 +210,7 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 // goodbye tells the peer why the connection ends, if that is possible soon.
-func goodbye(ctx context.Context, c *conn) {
+func goodbye(ctx context.Context, c transport.Conn) {
 	ctx, cancel := context.WithTimeout(ctx, closeGrace)
 	defer cancel()
 	_ = c.Send(ctx, &transport.Error{Code: transport.CodeClosed, Message: "the server is shutting down"})
@@ -172,8 +218,8 @@ func goodbye(ctx context.Context, c *conn) {
 
 // refuse answers a request that is not let in.
 func refuse(w http.ResponseWriter, err error) {
-	status := http.StatusUnauthorized
-	switch transport.CodeOf(err) {
+	status, code := http.StatusUnauthorized, transport.CodeOf(err)
+	switch code {
 	case transport.CodeAuth:
 		status = http.StatusForbidden
 	case transport.CodeSpace:
@@ -183,11 +229,20 @@ func refuse(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", "5")
 	default:
 		w.Header().Set("WWW-Authenticate", "Bearer")
+		refuseWith(w, status, transport.CodeAuth, http.StatusText(status))
+		return
 	}
 	text := http.StatusText(status)
 	var told *transport.Error
-	if errors.As(err, &told) && status != http.StatusUnauthorized {
+	if errors.As(err, &told) {
 		text = told.Message
 	}
+	refuseWith(w, status, code, text)
+}
+
+// refuseWith answers a request with a refusal that a client knows as the hub's
+// own: it takes one without a code for the work of something on the way.
+func refuseWith(w http.ResponseWriter, status int, code, text string) {
+	w.Header().Set(headerCode, code)
 	http.Error(w, text, status)
 }

@@ -1,0 +1,193 @@
+package httplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/godwitdb/godwit/transport"
+)
+
+// parcel is what a POST carries up.
+type parcel struct {
+	at    int64 // position of the first byte of body
+	body  []byte
+	ack   int64         // position up to which bytes have come down
+	end   bool          // nothing more goes up
+	fetch bool          // the answer is to carry what goes down
+	hold  time.Duration // how long the server may wait for that
+}
+
+// up sends what is to go up until the connection ends. On the lowest rung the
+// answers bring what comes down.
+func (c *carried) up(ctx context.Context) {
+	size, ceiling, pause, failures := maxBody, maxBody, firstPause, 0
+	for {
+		p, ok := c.parcel(ctx, size, pause)
+		if !ok {
+			return
+		}
+		moved, err := c.post(ctx, p)
+		var refused *transport.DialError
+		switch {
+		case err == nil && p.end:
+			return
+		case err == nil && moved:
+			size, pause, failures = min(2*size, ceiling), firstPause, 0
+		case err == nil && len(p.body) > 0: // the session over there is slow, or the server is odd
+			if !sleep(ctx, firstBackoff) {
+				return
+			}
+		case err == nil:
+			pause, failures = min(2*pause, lastPause), 0
+		case !c.again(ctx, err, failures):
+			return
+		default:
+			failures++
+			size = max(size/2, minBody)
+			if errors.As(err, &refused) && refused.Code == transport.CodeTooLarge {
+				ceiling = size
+			}
+		}
+	}
+}
+
+// parcel waits for a reason to send a POST: bytes that go up, bytes that came
+// down and are to be acknowledged, the end, or time.
+func (c *carried) parcel(ctx context.Context, size int, pause time.Duration) (parcel, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		asks := c.rung == RungPost
+		left := time.Until(c.due(pause))
+		switch {
+		case c.lost || ctx.Err() != nil:
+			return parcel{}, false
+		case len(c.out) > 0 || c.over() != nil || c.next-c.acked >= ackAfter || c.urge || left <= 0:
+			c.urge, c.posted = false, time.Now()
+			p := parcel{at: c.base, ack: c.next, fetch: asks && c.over() == nil, hold: min(pause, answerTime)}
+			if c.gone == nil {
+				p.body = c.from(c.base, size)
+			}
+			switch {
+			case len(p.body) == 0:
+			case len(p.body) < len(c.out):
+				p.hold = 0
+			default:
+				p.hold = answerTime
+			}
+			p.end = c.over() != nil && p.at+int64(len(p.body)) == c.last() || c.gone != nil
+			return p, true
+		}
+		timer := time.NewTimer(left)
+		_ = c.wait(ctx, timer.C)
+		timer.Stop()
+	}
+}
+
+// due returns when the next POST goes up if nothing else is to go up: to ask, to
+// acknowledge events, or to be heard. The caller holds mu.
+func (c *carried) due(pause time.Duration) time.Time {
+	switch {
+	case c.rung == RungPost:
+		return c.posted.Add(pause)
+	case c.rung == RungEvents && c.next > c.acked:
+		return c.busy.Add(ackDelay)
+	}
+	return c.posted.Add(c.silence)
+}
+
+// post sends a parcel, and takes what the answer brings. moved says that bytes
+// got through in either direction.
+func (c *carried) post(ctx context.Context, p parcel) (moved bool, err error) {
+	h := http.Header{headerLink: {c.id}}
+	setInt(h, headerOffset, p.at)
+	setInt(h, headerAck, p.ack)
+	if p.fetch {
+		setInt(h, headerWait, p.hold.Milliseconds())
+	}
+	if p.end {
+		h.Set(headerEnd, "1")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	timer := time.AfterFunc(bodyTime+takeTime, cancel)
+	resp, err := c.l.request(ctx, http.MethodPost, p.body, h)
+	timer.Stop()
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	ack, err := position(resp.Header, headerAck)
+	if resp.StatusCode != http.StatusOK || err != nil {
+		return false, c.refusal(resp)
+	}
+	if err := c.confirm(ack, p); err != nil {
+		return false, err
+	}
+	down, err := c.takeBody(ctx, cancel, resp)
+	return down > 0 || ack > p.at, err
+}
+
+// confirm notes what the server has, and what it knows that has come down.
+func (c *carried) confirm(ack int64, p parcel) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.heard, c.posted, c.acked = now, now, max(c.acked, p.ack)
+	c.finished = c.finished || p.end
+	if err := c.acknowledge(ack); err != nil {
+		return fmt.Errorf("%w: it %w", errUnknown, err)
+	}
+	return nil
+}
+
+// takeBody takes bytes of the stream that an answer carries down.
+func (c *carried) takeBody(ctx context.Context, cancel context.CancelFunc, resp *http.Response) (taken int64, err error) {
+	at, err := position(resp.Header, headerOffset)
+	if err != nil {
+		return 0, c.refusal(resp)
+	}
+	start, body := at, &patient{resp.Body, bodyTime, cancel}
+	chunk := make([]byte, chunkSize)
+	for {
+		n, err := body.Read(chunk)
+		if wrong := c.accept(ctx, at, chunk[:n]); wrong != nil {
+			return at - start, c.odd(wrong)
+		}
+		at += int64(n)
+		if n > 0 {
+			c.answered()
+		}
+		switch {
+		case err == io.EOF && resp.Header.Get(headerEnd) != "":
+			c.fail(nil)
+			return at - start, nil
+		case err == io.EOF:
+			return at - start, nil
+		case err != nil:
+			return at - start, c.l.unanswered(ctx, err)
+		}
+	}
+}
+
+// answered notes that the hub was heard.
+func (c *carried) answered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.heard = time.Now()
+}
+
+var errUnknown = errors.New("the hub does not know the connection any more")
+
+// refusal turns an answer that is not the wanted one into an error.
+func (c *carried) refusal(resp *http.Response) error {
+	err := c.l.answered(resp)
+	if (resp.StatusCode == http.StatusGone || resp.StatusCode == http.StatusConflict) && !onTheWay(err) {
+		return c.l.refused(transport.CodeClosed, fmt.Errorf("%w: %w", errUnknown, err))
+	}
+	return err
+}
