@@ -21,8 +21,9 @@ var (
 	ErrNotOurs = errors.New("not a godwit replica")
 	// ErrNewerSchema: a newer godwit wrote the file. It was not modified.
 	ErrNewerSchema = errors.New("written by a newer version of godwit: upgrade this program")
-	// ErrReadOnly: the file cannot be written.
-	ErrReadOnly = errors.New("file is read-only")
+	// ErrReadOnly: the file or its folder, where SQLite keeps others beside it,
+	// cannot be written.
+	ErrReadOnly = errors.New("the file or its folder is read-only: this user has to be allowed to write both")
 	// ErrNotFile: the path names a folder or a device.
 	ErrNotFile = errors.New("not a regular file")
 	// ErrNoFolder: the folder that should hold the file does not exist.

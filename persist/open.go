@@ -43,7 +43,7 @@ func inspect(path string, patience time.Duration) error {
 		if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 			return ErrNoFolder
 		}
-		return nil
+		return requireWritable(filepath.Dir(path))
 	}
 	if err != nil {
 		return err
@@ -51,14 +51,28 @@ func inspect(path string, patience time.Duration) error {
 	if !info.Mode().IsRegular() {
 		return ErrNotFile
 	}
-	// SQLite would fall back to reading only, and fail at the first write.
-	if err := syscall.Access(path, accessWrite); err != nil {
-		return ErrReadOnly
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	if err := requireWritable(real, filepath.Dir(real)); err != nil {
+		return err
 	}
 	if info.Size() == 0 {
 		return nil
 	}
 	return awaitHeader(path, patience)
+}
+
+// requireWritable refuses what SQLite would open for reading only, to fail at the
+// first write. It writes to the file, and makes others beside it.
+func requireWritable(paths ...string) error {
+	for _, p := range paths {
+		if err := syscall.Access(p, accessWrite); err != nil {
+			return ErrReadOnly
+		}
+	}
+	return nil
 }
 
 // awaitHeader is inspectHeader, but for a file that another process is creating:

@@ -31,6 +31,9 @@ func subprocess(role string) int {
 }
 
 func runRole(role, path string) error {
+	if role == "refused" {
+		return openRefused(path)
+	}
 	mode := persist.Full
 	if role == "loop-normal" {
 		mode = persist.Normal
