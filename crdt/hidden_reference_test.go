@@ -203,10 +203,11 @@ func TestHiddenKnowsOfBefore(t *testing.T) {
 	a, b := []crdt.ActorID{actorA}, []crdt.ActorID{actorB, actorA}
 	a1 := build(t, crdt.Draft{Actors: a, Seq: 1, StartOp: 1, Ops: []crdt.Op{{InMap: true, Key: "m", Action: crdt.MakeMap}}})
 	a2 := build(t, crdt.Draft{Actors: a, Seq: 2, StartOp: 2, Deps: []crdt.Hash{a1.Hash()}, Ops: []crdt.Op{set("m", crdt.Int(1), own(1))}})
-	a3 := build(t, crdt.Draft{Actors: a, Seq: 3, StartOp: 3, Deps: []crdt.Hash{a2.Hash()}, Ops: []crdt.Op{set("m", crdt.Int(2), own(1), own(2))}})
-	b1 := build(t, crdt.Draft{Actors: b, Seq: 1, StartOp: 3, Deps: []crdt.Hash{a2.Hash()}, Ops: []crdt.Op{
+	a3 := build(t, crdt.Draft{Actors: a, Seq: 3, StartOp: 3, Deps: []crdt.Hash{a2.Hash()}, Ops: []crdt.Op{set("w", crdt.Int(0))}})
+	a4 := build(t, crdt.Draft{Actors: a, Seq: 4, StartOp: 4, Deps: []crdt.Hash{a3.Hash()}, Ops: []crdt.Op{set("m", crdt.Int(2), own(1), own(2))}})
+	b1 := build(t, crdt.Draft{Actors: b, Seq: 1, StartOp: 4, Deps: []crdt.Hash{a3.Hash()}, Ops: []crdt.Op{
 		in(crdt.Ref{Actor: 1, Counter: 1}, set("x", crdt.Int(3)))}})
-	changes := []*crdt.Change{a1, a2, a3, b1}
+	changes := []*crdt.Change{a1, a2, a3, a4, b1}
 	require.Zero(t, requireHidden(t, seeded(t, 1), changes, []*crdt.View{nil, viewOf(t, replica1, "lww")}))
 	require.Zero(t, replay(t, changes).ConflictCount(nil))
 }
