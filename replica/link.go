@@ -26,22 +26,31 @@ func (r *Replica) Accept(ctx context.Context, conn transport.Conn, grant transpo
 // refused or parked make it return an *IncompleteError; the rest was exchanged
 // nevertheless.
 func (r *Replica) Sync(ctx context.Context, link transport.Link, opts ...LinkOption) (Counts, error) {
+	return r.once(ctx, "sync", link, opts)
+}
+
+// once holds a session that ends by itself.
+func (r *Replica) once(ctx context.Context, op string, link transport.Link, opts []LinkOption) (Counts, error) {
 	t, err := dialTerms(link, opts)
 	if err != nil {
-		return Counts{}, &Error{Op: "sync", Peer: link.String(), Err: err}
+		return Counts{}, &Error{Op: op, Peer: link.String(), Err: err}
 	}
 	t.once = true
 	conn, err := r.dial(ctx, link)
 	if err != nil {
-		return Counts{}, &Error{Op: "sync", Err: err} // it names the peer
+		return Counts{}, &Error{Op: op, Err: err} // it names the peer
 	}
 	s, err := r.run(ctx, conn, t)
 	counts := s.counts
+	counts.Quarantined += s.lacking
+	if err == nil {
+		err = s.unreconciled()
+	}
 	if err == nil && counts.Refused+counts.Quarantined > 0 {
 		err = &IncompleteError{Counts: counts, First: s.firstRefusal()}
 	}
 	if err != nil {
-		err = &Error{Op: "sync", Peer: link.String(), Err: err}
+		err = &Error{Op: op, Peer: link.String(), Err: err}
 	}
 	return counts, err
 }
@@ -200,6 +209,9 @@ func (c *Connection) attempt(ctx context.Context) (up bool, err error) {
 // pause waits before the next attempt.
 func (c *Connection) pause(ctx context.Context, attempt int, cause error) {
 	wait := c.link.Backoff().Delay(attempt, c.r.opts.Random)
+	if attempt == 0 && transport.CodeOf(cause) == transport.CodeExpired {
+		wait = 0 // the link has a fresh token, or says CodeToken
+	}
 	var dial *transport.DialError
 	if errors.As(cause, &dial) {
 		wait = max(wait, dial.RetryAfter)
@@ -227,5 +239,9 @@ func permanent(err error) bool {
 	if errors.As(err, &own) {
 		code = own.code
 	}
-	return code == transport.CodeAuth || code == transport.CodeSpace || code == transport.CodeProtocol
+	switch code {
+	case transport.CodeToken, transport.CodeAuth, transport.CodeSpace, transport.CodeProtocol:
+		return true
+	}
+	return false
 }

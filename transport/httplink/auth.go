@@ -1,16 +1,14 @@
 package httplink
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
-	"unicode"
 
 	"github.com/godwitdb/godwit/transport"
 )
@@ -19,53 +17,65 @@ import (
 // ServerOptions for its errors.
 type Authorizer func(r *http.Request, space string) (transport.Grant, error)
 
-// BearerToken returns an authoriser for ServerOptions that wants
-// "Authorization: Bearer TOKEN" (RFC 6750), compares in constant time and grants
-// everything. The token must be printable ASCII without space.
-func BearerToken(token string) (Authorizer, error) {
-	if token == "" {
-		return nil, errors.New("read token: it is empty")
-	}
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > unicode.MaxASCII || r == 0x7f }) {
-		return nil, errors.New("read token: want printable ASCII without space")
-	}
-	want := sha256.Sum256([]byte(token)) // so that not even the length shows
-	return func(r *http.Request, _ string) (transport.Grant, error) {
-		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got := sha256.Sum256([]byte(strings.TrimSpace(given)))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !strings.EqualFold(scheme, "Bearer") {
-			return transport.Grant{}, errors.New("no or wrong bearer token")
-		}
-		return transport.FullGrant(), nil
-	}, nil
+// Verifier knows what the holder of a credential may do in a space; auth.Authority
+// is one. Its errors are as an Authorizer's.
+type Verifier interface {
+	Token(token, space string) (transport.Grant, error)
+	Certificate(cert *x509.Certificate, space string) (transport.Grant, error)
 }
 
-// BearerTokenFile is BearerToken with the token in a file; space around it is
-// ignored.
-func BearerTokenFile(path string) (Authorizer, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read token: %w", err)
+// Authorize returns an authoriser for ServerOptions that wants "Authorization:
+// Bearer TOKEN" (RFC 6750) or, when there is no such header, a client certificate
+// that TLS has verified.
+func Authorize(v Verifier) Authorizer {
+	return func(r *http.Request, space string) (transport.Grant, error) {
+		if header := r.Header.Get("Authorization"); header != "" {
+			scheme, token, _ := strings.Cut(header, " ")
+			if !strings.EqualFold(scheme, "Bearer") {
+				return transport.Grant{}, &transport.Error{Code: transport.CodeToken, Message: "want a bearer token"}
+			}
+			return v.Token(strings.TrimSpace(token), space)
+		}
+		if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+			return v.Certificate(r.TLS.PeerCertificates[0], space)
+		}
+		return transport.Grant{}, &transport.Error{Code: transport.CodeToken, Message: "want a token"}
 	}
-	authorize, err := BearerToken(strings.TrimSpace(string(b)))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+}
+
+// renewer returns what verifies a fresh token of a session: the request that
+// opened it is authorised again, with that token. nil without an Authorizer.
+func (s *Server) renewer(r *http.Request, space string) func(token string) (transport.Grant, error) {
+	if s.opts.Authorize == nil {
+		return nil
 	}
-	return authorize, nil
+	opened := r.Clone(context.Background()) // nothing of the request's is kept alive
+	opened.Body = http.NoBody
+	return func(token string) (transport.Grant, error) {
+		again := opened.Clone(context.Background())
+		again.Header.Set("Authorization", "Bearer "+token)
+		return s.opts.Authorize(again, space)
+	}
 }
 
 // CheckListen refuses to listen beyond this machine without auth, unless
-// insecure says that this is meant. addr is what net.Listen takes for tcp.
-func CheckListen(addr string, hasAuth, insecure bool) error {
+// insecure says that this is meant, and warns when tokens are to travel there
+// without TLS. addr is what net.Listen takes for tcp.
+func CheckListen(addr string, hasAuth, hasTLS, insecure bool) (warning string, err error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("listen on %q: %w", addr, err)
+		return "", fmt.Errorf("listen on %q: %w", addr, err)
 	}
-	if hasAuth || insecure || isLoopback(host) {
-		return nil
+	switch {
+	case isLoopback(host):
+	case !hasAuth && !insecure:
+		return "", fmt.Errorf("listen on %q: anyone who reaches this machine could read and write every space; "+
+			"give keys or tokens, listen on localhost, or say that it is meant to be insecure", addr)
+	case hasAuth && !hasTLS && !insecure:
+		return fmt.Sprintf("listening on %q without TLS: whoever is on the way can read tokens and records, "+
+			"unless a proxy before this makes it HTTPS", addr), nil
 	}
-	return fmt.Errorf("listen on %q: anyone who reaches this machine could read and write every space; "+
-		"give a token file, listen on localhost, or say that it is meant to be insecure", addr)
+	return "", nil
 }
 
 // isLoopback takes no name but localhost for this machine: what others resolve
@@ -77,3 +87,5 @@ func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
 }
+
+var errExpired = errors.New("the rights have ended")

@@ -24,13 +24,13 @@ import (
 
 // Options of a link. The zero Options is good for a hub without auth.
 type Options struct {
-	Token      string                                     // a bearer token; "" for none
-	TokenFunc  func(context.Context) (string, error)      // asked for each request instead of Token; for tokens that expire
-	Header     http.Header                                // added to each request
-	HeaderFunc func(context.Context) (http.Header, error) // asked for each request, and added to Header
-	HTTPClient *http.Client                               // nil means http.DefaultClient; its Timeout bounds dialling
-	Backoff    transport.Backoff
-	Heartbeat  time.Duration // how long a connection may be silent before it is probed; 0 means 20 s
+	Token       string                                     // a bearer token; "" for none
+	TokenSource TokenSource                                // asked instead of Token; for tokens that end
+	Header      http.Header                                // added to each request
+	HeaderFunc  func(context.Context) (http.Header, error) // asked for each request, and added to Header
+	HTTPClient  *http.Client                               // nil means http.DefaultClient; its Timeout bounds dialling
+	Backoff     transport.Backoff
+	Heartbeat   time.Duration // how long a connection may be silent before it is probed; 0 means 20 s
 
 	Rung       Rung          // use this one alone; "" means the highest that gets through
 	Probe      time.Duration // what a rung gets to show that it works; 0 means 10 s
@@ -111,9 +111,9 @@ func (l *link) String() string { return l.url }
 // Backoff implements transport.Link.
 func (l *link) Backoff() transport.Backoff { return l.opts.Backoff }
 
-// Dial implements transport.Link: it takes the highest rung that gets through.
-// One that did not is left out for a while, if a lower one did.
-func (l *link) Dial(ctx context.Context) (transport.Conn, error) {
+// dial takes the highest rung that gets through. One that did not is left out for
+// a while, if a lower one did.
+func (l *link) dial(ctx context.Context) (transport.Conn, error) {
 	if l.opts.HTTPClient != nil && l.opts.HTTPClient.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, l.opts.HTTPClient.Timeout)
@@ -270,10 +270,10 @@ func (l *link) header(ctx context.Context) (http.Header, error) {
 		maps.Copy(header, more)
 	}
 	token := l.opts.Token
-	if l.opts.TokenFunc != nil {
+	if l.opts.TokenSource != nil {
 		var err error
-		if token, err = l.opts.TokenFunc(ctx); err != nil {
-			return nil, l.refused(transport.CodeAuth, fmt.Errorf("get token: %w", err))
+		if token, _, err = l.opts.TokenSource(ctx); err != nil {
+			return nil, l.refused(transport.CodeToken, fmt.Errorf("get token: %w", err))
 		}
 	}
 	if token != "" {
@@ -307,7 +307,9 @@ func (l *link) answered(resp *http.Response) error {
 
 func codeOfStatus(status int) string {
 	switch {
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case status == http.StatusUnauthorized:
+		return transport.CodeToken
+	case status == http.StatusForbidden:
 		return transport.CodeAuth
 	case status == http.StatusNotFound:
 		return transport.CodeSpace

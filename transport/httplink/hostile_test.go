@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -199,30 +197,4 @@ func TestHeartbeat(t *testing.T) {
 		}
 	}
 	require.NoError(t, c.Send(ctx, &transport.Ping{}))
-}
-
-func TestTokenFiles(t *testing.T) {
-	write := func(content string) string {
-		name := filepath.Join(t.TempDir(), "token")
-		require.NoError(t, os.WriteFile(name, []byte(content), 0o600))
-		return name
-	}
-	for content, ok := range map[string]bool{
-		"abc\n": true, " abc \r\n": true, "": false, " \n": false, "a b": false, "a\nb": false, "ä": false, "a\x00": false,
-	} {
-		authorize, err := httplink.BearerTokenFile(write(content))
-		require.Equal(t, ok, err == nil, "%q: %v", content, err)
-		if !ok {
-			continue
-		}
-		for header, want := range map[string]bool{"Bearer abc": true, "bearer  abc": true, "Basic abc": false, "Bearer abcd": false, "Bearer ": false, "": false, "abc": false} {
-			r := httptest.NewRequest("GET", "/", nil)
-			r.Header.Set("Authorization", header)
-			grant, err := authorize(r, "crew")
-			require.Equal(t, want, err == nil, "%q", header)
-			require.Equal(t, want, grant.Write.All && grant.Read.All, "%q", header)
-		}
-	}
-	_, err := httplink.BearerTokenFile(filepath.Join(t.TempDir(), "none"))
-	require.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -120,8 +120,7 @@ func TestAnyPrefix(t *testing.T) {
 
 // A dial that is refused says why, in a way that a program can act upon.
 func TestRefusals(t *testing.T) {
-	token, err := httplink.BearerToken("s3cret")
-	require.NoError(t, err)
+	token := bearer(t, "s3cret")
 	says := func(err error) httplink.Authorizer {
 		return func(*http.Request, string) (transport.Grant, error) { return transport.Grant{}, err }
 	}
@@ -135,7 +134,7 @@ func TestRefusals(t *testing.T) {
 	}
 	hub := func(opts httplink.ServerOptions) http.Handler { return listen(t, opts).Server }
 	full := listen(t, httplink.ServerOptions{MaxSessions: 1})
-	_, err = dial(t, full.url, nil)
+	_, err := dial(t, full.url, nil)
 	require.NoError(t, err)
 
 	for name, tt := range map[string]struct {
@@ -145,12 +144,14 @@ func TestRefusals(t *testing.T) {
 		retry   time.Duration
 		text    string
 	}{
-		"no token":        {hub(httplink.ServerOptions{Authorize: token}), "", transport.CodeAuth, 0, "401"},
-		"wrong token":     {hub(httplink.ServerOptions{Authorize: token}), "s3cre", transport.CodeAuth, 0, "401"},
+		"no token":        {hub(httplink.ServerOptions{Authorize: token}), "", transport.CodeToken, 0, "want a token"},
+		"wrong token":     {hub(httplink.ServerOptions{Authorize: token}), "s3cre", transport.CodeToken, 0, "not known"},
+		"expired":         {hub(httplink.ServerOptions{Authorize: says(&transport.Error{Code: transport.CodeExpired, Message: "over"})}), "", transport.CodeToken, 0, "401 Unauthorized: over"},
+		"rate":            {hub(httplink.ServerOptions{Authorize: says(&transport.Error{Code: transport.CodeRate, Message: "slow"})}), "", transport.CodeRate, 5 * time.Second, "429 Too Many Requests: slow"},
 		"no rights":       {hub(httplink.ServerOptions{Authorize: says(&transport.Error{Code: transport.CodeAuth, Message: "read only"})}), "", transport.CodeAuth, 0, "read only"},
 		"no such space":   {hub(httplink.ServerOptions{Authorize: says(&transport.Error{Code: transport.CodeSpace, Message: "gone"})}), "", transport.CodeSpace, 0, "gone"},
 		"busy":            {hub(httplink.ServerOptions{Authorize: says(&transport.Error{Code: transport.CodeBusy, Message: "wait"})}), "", transport.CodeBusy, 5 * time.Second, "wait"},
-		"other error":     {hub(httplink.ServerOptions{Authorize: says(context.Canceled)}), "", transport.CodeAuth, 0, "401"},
+		"other error":     {hub(httplink.ServerOptions{Authorize: says(context.Canceled)}), "", transport.CodeToken, 0, "401"},
 		"full":            {full.Server, "", transport.CodeBusy, 5 * time.Second, "no room"},
 		"not a hub":       {answers(200), "", transport.CodeProtocol, 0, "because[31m"},
 		"not here":        {http.NotFoundHandler(), "", transport.CodeSpace, 0, "404"},
@@ -184,16 +185,14 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
-	authorize, err := httplink.BearerToken("s3cret")
-	require.NoError(t, err)
-	h := listen(t, httplink.ServerOptions{Authorize: authorize})
-	_, err = dial(t, h.url, &httplink.Options{Token: "s3cret"})
+	h := listen(t, httplink.ServerOptions{Authorize: bearer(t, "s3cret")})
+	_, err := dial(t, h.url, &httplink.Options{Token: "s3cret"})
 	require.NoError(t, err)
 	_, err = dial(t, h.url, &httplink.Options{Header: http.Header{"Authorization": {"bearer s3cret"}}})
 	require.NoError(t, err)
-	_, err = dial(t, h.url, &httplink.Options{TokenFunc: func(context.Context) (string, error) { return "s3cret", nil }})
+	_, err = dial(t, h.url, &httplink.Options{TokenSource: func(context.Context) (string, time.Time, error) { return "s3cret", time.Time{}, nil }})
 	require.NoError(t, err)
-	_, err = dial(t, h.url, &httplink.Options{TokenFunc: func(context.Context) (string, error) { return "", context.Canceled }})
+	_, err = dial(t, h.url, &httplink.Options{TokenSource: func(context.Context) (string, time.Time, error) { return "", time.Time{}, context.Canceled }})
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -257,22 +256,4 @@ func TestSessionEnds(t *testing.T) {
 	require.EqualError(t, got.(*transport.Error), "no (space)")
 	_, err = c.Recv(context.Background())
 	require.ErrorIs(t, err, transport.ErrClosed)
-}
-
-func TestCheckListen(t *testing.T) {
-	for _, tt := range []struct {
-		addr           string
-		auth, insecure bool
-		ok             bool
-	}{
-		{addr: "localhost:0", ok: true}, {addr: "127.0.0.1:80", ok: true}, {addr: "127.9.9.9:80", ok: true},
-		{addr: "[::1]:80", ok: true}, {addr: "[::ffff:127.0.0.1]:80", ok: true}, {addr: "LocalHost:1", ok: true},
-		{addr: ":80"}, {addr: "0.0.0.0:80"}, {addr: "[::]:80"}, {addr: "192.168.1.2:80"}, {addr: "example.org:80"},
-		{addr: "localhost.example.org:80"}, {addr: "localhost"}, {addr: ""},
-		{addr: ":80", auth: true, ok: true}, {addr: ":80", insecure: true, ok: true}, {addr: "80", auth: true},
-	} {
-		err := httplink.CheckListen(tt.addr, tt.auth, tt.insecure)
-		require.Equal(t, tt.ok, err == nil, "%+v: %v", tt, err)
-	}
-	require.ErrorContains(t, httplink.CheckListen(":80", false, false), "token file")
 }

@@ -48,7 +48,7 @@ func (s *Server) carry(w http.ResponseWriter, r *http.Request, space string, gra
 
 // open begins a virtual connection and its session.
 func (s *Server) open(w http.ResponseWriter, r *http.Request, space string, grant transport.Grant) {
-	if !s.enter(w) {
+	if !s.enter(w, identityOf(r, grant)) {
 		return
 	}
 	v := s.newVirtual(space, grant)

@@ -2,7 +2,6 @@ package httplink
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -23,10 +22,20 @@ type ServerOptions struct {
 
 	// Authorize is asked before a connection is opened, and says what the peer
 	// may do; nil grants everything to everyone.
-	// An error with the code (see transport.CodeOf) CodeAuth answers 403,
-	// CodeSpace 404 and CodeBusy 503, with the message of a *transport.Error;
-	// every other error answers 401, without its text.
+	// An error with the code (see transport.CodeOf) CodeToken or CodeExpired
+	// answers 401, CodeAuth 403, CodeSpace 404, CodeRate 429 and CodeBusy 503, with
+	// the message of a *transport.Error; every other error answers 401, without its
+	// text. It is asked again, with the same request, for each fresh token of a
+	// session.
 	Authorize Authorizer
+
+	// Origins of web pages that may speak with this server, as SCHEME://HOST[:PORT];
+	// see CheckOrigin. Pages of its own origin always may, those of others never;
+	// what is no browser says no origin. A server on a loopback address without
+	// Authorize takes only localhost for its own origin.
+	Origins []string
+
+	Limits Limits // of each identity
 
 	MaxSessions int           // open connections beyond this are refused with 503; 0 means 10,000
 	Heartbeat   time.Duration // as in Options
@@ -38,10 +47,12 @@ type ServerOptions struct {
 // ReadHeaderTimeout; its other timeouts do not touch open connections, and its
 // Shutdown does not wait for them: call Close too.
 type Server struct {
-	opts   ServerOptions
-	codec  *transport.Codec
-	chunks sync.Pool      // *[chunkSize]byte, to read bodies with
-	done   sync.WaitGroup // sessions, and what ends them
+	opts       ServerOptions
+	origins    *origins
+	identities *identities // nil: without limits
+	codec      *transport.Codec
+	chunks     sync.Pool      // *[chunkSize]byte, to read bodies with
+	done       sync.WaitGroup // sessions, and what ends them
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
@@ -53,7 +64,8 @@ type Server struct {
 // Handler returns a server. It can be mounted anywhere.
 func Handler(opts *ServerOptions) *Server {
 	s := &Server{
-		opts: *opts, codec: transport.NewCodec(), chunks: sync.Pool{New: func() any { return new([chunkSize]byte) }},
+		opts: *opts, origins: newOrigins(opts.Origins, opts.Authorize == nil), identities: newIdentities(opts.Limits),
+		codec: transport.NewCodec(), chunks: sync.Pool{New: func() any { return new([chunkSize]byte) }},
 		sessions: map[transport.Conn]context.CancelFunc{}, virtuals: map[string]*virtual{},
 	}
 	if s.opts.MaxSessions <= 0 {
@@ -87,25 +99,36 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // authorize says what the peer behind a request, any request, may do in the
-// space, and answers the request itself when that is nothing.
+// space, and answers the request itself when that is nothing or too much.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request, space string) (grant transport.Grant, ok bool) {
-	if s.opts.Authorize == nil {
-		return transport.FullGrant(), true
+	if !s.origins.allow(r) {
+		refuseWith(w, http.StatusForbidden, transport.CodeAuth, "a page of another origin may not speak with this hub")
+		return grant, false
 	}
-	grant, err := s.opts.Authorize(r, space)
-	if err != nil {
-		refuse(w, err)
+	grant = transport.FullGrant()
+	if s.opts.Authorize != nil {
+		var err error
+		if grant, err = s.opts.Authorize(r, space); err != nil {
+			refuse(w, err)
+			return grant, false
+		}
 	}
-	return grant, err == nil
+	if wait := s.identities.request(identityOf(r, grant)); wait > 0 {
+		refuseRate(w, wait)
+		return grant, false
+	}
+	return grant, true
 }
 
 // upgrade opens a WebSocket, and begins its session or answers its probe.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, space string, grant transport.Grant) {
-	if !s.enter(w) {
+	who := identityOf(r, grant)
+	if !s.enter(w, who) {
 		return
 	}
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols: []string{subprotocol, probeProtocol}, CompressionMode: websocket.CompressionDisabled,
+		InsecureSkipVerify: true, // the origin was checked
 	})
 	switch {
 	case err != nil: // Accept has answered
@@ -117,16 +140,17 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, space string, g
 	default:
 		_ = ws.Close(websocket.StatusPolicyViolation, "want subprotocol "+subprotocol)
 	}
-	s.leave()
+	s.leave(who)
 }
 
 // begin runs the session of a connection, for which enter was asked, in a
 // goroutine of its own: that of the request, with its grown stack and buffers, is
 // not kept for it.
 func (s *Server) begin(r *http.Request, space string, c transport.Conn, grant transport.Grant) {
-	ctx := context.WithoutCancel(r.Context())
+	ctx, who := context.WithoutCancel(r.Context()), identityOf(r, grant)
+	c = newGranted(c, grant, s.renewer(r, space), s.identities.find(who))
 	go func() {
-		defer s.leave()
+		defer s.leave(who)
 		s.serve(ctx, space, c, grant)
 	}()
 }
@@ -153,7 +177,11 @@ func (s *Server) serve(ctx context.Context, space string, c transport.Conn, gran
 }
 
 // enter reserves the place of a session, or answers that there is none.
-func (s *Server) enter(w http.ResponseWriter) bool {
+func (s *Server) enter(w http.ResponseWriter, who string) bool {
+	if !s.identities.begin(who) {
+		refuse(w, &transport.Error{Code: transport.CodeRate, Message: "too many sessions of one peer, come back later"})
+		return false
+	}
 	s.mu.Lock()
 	full := s.closed || s.count >= s.opts.MaxSessions
 	if !full {
@@ -162,12 +190,14 @@ func (s *Server) enter(w http.ResponseWriter) bool {
 	}
 	s.mu.Unlock()
 	if full {
+		s.identities.end(who)
 		refuse(w, &transport.Error{Code: transport.CodeBusy, Message: "no room for another session, come back later"})
 	}
 	return !full
 }
 
-func (s *Server) leave() {
+func (s *Server) leave(who string) {
+	s.identities.end(who)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count--
@@ -214,35 +244,4 @@ func goodbye(ctx context.Context, c transport.Conn) {
 	ctx, cancel := context.WithTimeout(ctx, closeGrace)
 	defer cancel()
 	_ = c.Send(ctx, &transport.Error{Code: transport.CodeClosed, Message: "the server is shutting down"})
-}
-
-// refuse answers a request that is not let in.
-func refuse(w http.ResponseWriter, err error) {
-	status, code := http.StatusUnauthorized, transport.CodeOf(err)
-	switch code {
-	case transport.CodeAuth:
-		status = http.StatusForbidden
-	case transport.CodeSpace:
-		status = http.StatusNotFound
-	case transport.CodeBusy:
-		status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", "5")
-	default:
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuseWith(w, status, transport.CodeAuth, http.StatusText(status))
-		return
-	}
-	text := http.StatusText(status)
-	var told *transport.Error
-	if errors.As(err, &told) {
-		text = told.Message
-	}
-	refuseWith(w, status, code, text)
-}
-
-// refuseWith answers a request with a refusal that a client knows as the hub's
-// own: it takes one without a code for the work of something on the way.
-func refuseWith(w http.ResponseWriter, status int, code, text string) {
-	w.Header().Set(headerCode, code)
-	http.Error(w, text, status)
 }
