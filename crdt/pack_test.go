@@ -207,3 +207,25 @@ func unpackAll(t testing.TB, b []byte) (n int) {
 	}
 	return n
 }
+
+func TestUnpackIsBounded(t *testing.T) {
+	for _, mode := range packModes {
+		h := crdt.NewHistory()
+		edit := h.Begin("0123456789abcdef", 1, nil)
+		require.NoError(t, edit.Put(crdt.Path{{Key: "text"}}, strings.Repeat("x", 500), crdt.Merge))
+		c, err := edit.Commit("")
+		require.NoError(t, err)
+		for over := range 2 {
+			var there, here crdt.PackTables
+			packed, _ := there.Pack(nil, c.Raw(), &crdt.PackRecord{}, mode)
+			_, _, _, err = here.Unpack(packed, &crdt.PackRecord{}, len(c.Raw())-over, nil)
+			if over == 0 {
+				require.NoError(t, err)
+				continue
+			}
+			var invalid *crdt.InvalidError
+			require.ErrorAs(t, err, &invalid)
+			require.Equal(t, crdt.CodeSize, invalid.Code)
+		}
+	}
+}
