@@ -166,8 +166,8 @@ func onTheWay(err error) bool {
 	return errors.As(err, &way)
 }
 
-// dialWebSocket opens a WebSocket and, the first time, waits for an answer to a
-// ping: some proxies let it be opened and nothing through.
+// dialWebSocket opens a WebSocket and, the first time, waits for something to come
+// through: some proxies let it be opened and nothing more.
 func (l *link) dialWebSocket(ctx context.Context) (*conn, error) {
 	trial, cancel := context.WithTimeout(ctx, l.opts.Probe)
 	defer cancel()
@@ -177,7 +177,7 @@ func (l *link) dialWebSocket(ctx context.Context) (*conn, error) {
 	}
 	c := newConn(ws, l.codec, l.opts.Heartbeat)
 	if !l.ladder.isProven() {
-		if err := ws.Ping(trial); err != nil {
+		if err := c.prove(trial); err != nil {
 			c.abort(err)
 			_ = c.Close()
 			return nil, l.wayError(ctx, fmt.Errorf("the WebSocket opens, and nothing comes through: %w", err))

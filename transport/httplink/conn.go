@@ -33,9 +33,10 @@ type conn struct {
 
 	frames  chan received  // from the reader, one ahead; closed when it ends, after err is set
 	err     error          // why the reader ended
+	spoken  chan struct{}  // closed when the first message has come
 	closing chan struct{}  // closed by Close
 	abort   func(error)    // breaks the connection off: reader, writer and close handshake end
-	done    sync.WaitGroup // the reader, and a beat that is due
+	done    sync.WaitGroup // the reader, the ping of prove, and a beat that is due
 	once    sync.Once
 
 	pulse   sync.Mutex // guards what follows
@@ -62,7 +63,7 @@ func newConn(ws *websocket.Conn, codec *transport.Codec, heartbeat time.Duration
 	ctx, abort := context.WithCancelCause(context.Background())
 	c := &conn{
 		ws: ws, codec: codec, heartbeat: heartbeat, abort: abort, start: time.Now(),
-		frames: make(chan received), closing: make(chan struct{}),
+		frames: make(chan received), spoken: make(chan struct{}), closing: make(chan struct{}),
 	}
 	c.done.Go(func() { c.read(ctx) })
 	c.pulse.Lock()
@@ -149,12 +150,15 @@ func (c *conn) read(ctx context.Context) {
 	defer c.abort(nil)
 	defer c.ws.CloseNow() // unblocks a Send
 	var buf []byte
-	for {
+	for first := true; ; first = false {
 		var r received
 		var err error
 		if buf, r, err = c.next(ctx, buf[:0]); err != nil {
 			c.err = fmt.Errorf("receive: %w: %w", closedOr(err), cmp.Or(context.Cause(ctx), err))
 			return
+		}
+		if first {
+			close(c.spoken)
 		}
 		c.waiting.Store(true)
 		select {
@@ -223,6 +227,22 @@ func closedOr(err error) error {
 		return fmt.Errorf("%w: %w", transport.ErrClosed, transport.ErrTooLarge)
 	}
 	return transport.ErrClosed
+}
+
+// prove waits until the peer has answered a ping, or said something by itself:
+// behind that the answer waits until the session fetches it. The ping is not given
+// up then, since that could break the connection.
+func (c *conn) prove(ctx context.Context) error {
+	pinged := make(chan error, 1)
+	c.done.Go(func() { pinged <- c.ws.Ping(context.WithoutCancel(ctx)) })
+	select {
+	case <-c.spoken:
+		return nil
+	case err := <-pinged:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // probe pings a silent connection, so that one whose other end is gone without a

@@ -257,3 +257,28 @@ func TestSessionEnds(t *testing.T) {
 	_, err = c.Recv(context.Background())
 	require.ErrorIs(t, err, transport.ErrClosed)
 }
+
+// A server that speaks first is no path that lets nothing through.
+func TestServerSpeaksFirst(t *testing.T) {
+	s := httplink.Handler(&httplink.ServerOptions{Accept: func(ctx context.Context, _ string, c transport.Conn, _ transport.Grant) error {
+		for nonce := range 10 {
+			if err := c.Send(ctx, &transport.Ping{Nonce: uint64(nonce)}); err != nil {
+				return err
+			}
+		}
+		_, err := c.Recv(ctx)
+		return err
+	}})
+	server := httptest.NewServer(s)
+	defer server.Close()
+	c, err := dial(t, server.URL+"/spaces/crew", &httplink.Options{Probe: time.Hour})
+	require.NoError(t, err)
+	require.Equal(t, httplink.RungWebSocket, httplink.RungOf(c))
+	for nonce := range 10 {
+		f, err := c.Recv(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, &transport.Ping{Nonce: uint64(nonce)}, f)
+	}
+	require.NoError(t, c.Close())
+	require.NoError(t, s.Close(context.Background()))
+}
