@@ -61,6 +61,7 @@ type cli struct {
 	Sync    syncCmd    `cmd:"" group:"Exchange" help:"Exchange changes once, until both sides are equal."`
 	Connect connectCmd `cmd:"" group:"Exchange" help:"Stay connected and print what arrives."`
 	Watch   watchCmd   `cmd:"" group:"Exchange" help:"Print changes as they are committed."`
+	Token   tokenCmd   `cmd:"" group:"Exchange" help:"Make a token for those who are to be let in, or a key to sign it with."`
 
 	Status statusCmd `cmd:"" group:"Health" help:"Say what the replica holds and what waits for whom."`
 	Doctor doctorCmd `cmd:"" group:"Health" help:"Check the file, and list what was refused, waits or is forked."`

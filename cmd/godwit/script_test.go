@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 //	finish NAME CODE            waits for its end; -1 is death by a signal
 //	code CODE godwit ARG...     runs it in the foreground and wants an exit code
 //	same-heads COLLECTION DB DB all records of both have equal heads
+//	forge TOKEN none|hs256 FILE writes a token that nobody has issued
+//	certificate NAME [CA]       writes NAME.pem and NAME.key, signed by CA
 func TestScript(t *testing.T) {
 	countries, err := filepath.Abs("../../examples/offline/countries.json")
 	if err != nil {
@@ -53,7 +55,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": cmdStart, "await": cmdAwait, "signal": cmdSignal, "finish": cmdFinish,
-			"code": cmdCode, "same-heads": cmdSameHeads,
+			"code": cmdCode, "same-heads": cmdSameHeads, "forge": cmdForge, "certificate": cmdCertificate,
 		},
 	})
 }

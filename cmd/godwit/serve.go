@@ -18,10 +18,11 @@ import (
 const closeTimeout = 10 * time.Second
 
 type serveCmd struct {
-	Data      string `required:"" placeholder:"DIR" help:"The folder of the spaces, each in SPACE.db; it is created if there is none."`
-	Listen    string `default:"localhost:8080" placeholder:"ADDR" help:"Where to listen, HOST:PORT; port 0 takes a free one."`
-	TokenFile string `placeholder:"FILE" help:"Let in only those who show the token in this file."`
-	Insecure  bool   `help:"Listen beyond this machine without a token."`
+	Data     string `required:"" placeholder:"DIR" help:"The folder of the spaces, each in SPACE.db; it is created if there is none."`
+	Listen   string `default:"localhost:8080" placeholder:"ADDR" help:"Where to listen, HOST:PORT; port 0 takes a free one."`
+	Insecure bool   `help:"Listen beyond this machine without a token, or with tokens that others can read."`
+
+	guardFlags
 }
 
 // Help is shown by --help.
@@ -31,19 +32,25 @@ when interrupted or terminated.
 
     godwit serve --data hub
     godwit serve --data hub --listen :8080 --token-file token
+    godwit serve --data hub --listen :8443 --auth-key issuer.pem.pub --tls-cert hub.pem --tls-key hub.key
 
-The space crew is then at http://HOST:PORT/spaces/crew. Beyond this machine it serves only with a token, or when
---insecure says that everyone may read and write. It speaks HTTP; a proxy before it makes that HTTPS.`
+The space crew is then at http://HOST:PORT/spaces/crew. Beyond this machine it serves only those who show a token or a
+certificate, unless --insecure says that everyone may read and write. Without --tls-cert it speaks HTTP; a proxy before it
+can make that HTTPS. "godwit token" makes keys and tokens. Changed keys and tokens are taken in as they are.`
 }
 
 // Run serves until interrupted.
 func (c *serveCmd) Run(e *env) error {
-	authorize, err := c.authorizer()
+	opts, config, err := c.server(e.logger())
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	if err := httplink.CheckListen(c.Listen, authorize != nil, c.Insecure); err != nil {
-		return fmt.Errorf("serve: %w (--token-file, --insecure)", err)
+	warning, err := httplink.CheckListen(c.Listen, opts.Authorize != nil, config != nil, c.Insecure)
+	if err != nil {
+		return fmt.Errorf("serve: %w (--auth-key, --token-file, --insecure)", err)
+	}
+	if warning != "" {
+		e.note("warning: %s", warning)
 	}
 	hub, err := replica.OpenHub(c.Data, &replica.Options{Logger: e.logger()})
 	if err != nil {
@@ -54,12 +61,22 @@ func (c *serveCmd) Run(e *env) error {
 		return errors.Join(fmt.Errorf("serve: %w", err), hub.Close())
 	}
 	h := &host{hub: hub, log: e.logger()}
-	h.links = httplink.Handler(&httplink.ServerOptions{Accept: h.accept, Authorize: authorize})
-	h.server = &http.Server{Handler: h.links, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)}
+	opts.Accept = h.accept
+	h.links = httplink.Handler(opts)
+	h.server = &http.Server{
+		Handler: h.links, TLSConfig: config, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
+	}
 	served := make(chan error, 1)
-	go func() { served <- h.server.Serve(listener) }()
+	go func() {
+		if config != nil {
+			served <- h.server.ServeTLS(listener, "", "")
+			return
+		}
+		served <- h.server.Serve(listener)
+	}()
 
-	if err := printURL(e, listener.Addr()); err != nil {
+	if err := printURL(e, listener.Addr(), config != nil); err != nil {
 		return errors.Join(err, h.close(served))
 	}
 	select {
@@ -70,15 +87,11 @@ func (c *serveCmd) Run(e *env) error {
 	return h.close(served)
 }
 
-func (c *serveCmd) authorizer() (httplink.Authorizer, error) {
-	if c.TokenFile == "" {
-		return nil, nil
-	}
-	return httplink.BearerTokenFile(c.TokenFile)
-}
-
-func printURL(e *env, addr net.Addr) error {
+func printURL(e *env, addr net.Addr, secure bool) error {
 	url := "http://" + addr.String()
+	if secure {
+		url = "https://" + addr.String()
+	}
 	if e.json {
 		if err := e.printJSON(map[string]string{"url": url}); err != nil {
 			return err

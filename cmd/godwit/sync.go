@@ -3,37 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 
 	"github.com/godwitdb/godwit/replica"
 	"github.com/godwitdb/godwit/transport"
-	"github.com/godwitdb/godwit/transport/httplink"
 )
 
-// newLink returns the link to a space, with the token in a file if one is named.
-func newLink(url, tokenFile string) (transport.Link, error) {
-	var opts httplink.Options
-	if tokenFile != "" {
-		b, err := os.ReadFile(tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("read token: %w", err)
-		}
-		if opts.Token = strings.TrimSpace(string(b)); opts.Token == "" {
-			return nil, fmt.Errorf("read token: %s is empty", tokenFile)
-		}
-	}
-	link, err := httplink.New(url, &opts)
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	return link, nil
-}
-
 type syncCmd struct {
-	URL       string `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME."`
-	TokenFile string `placeholder:"FILE" help:"Show the token in this file."`
+	URL string `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME."`
+	linkFlags
 }
 
 // Help is shown by --help.
@@ -58,7 +35,7 @@ type synced struct {
 
 // Run exchanges changes once.
 func (c *syncCmd) Run(e *env) error {
-	link, err := newLink(c.URL, c.TokenFile)
+	link, err := c.link(c.URL)
 	if err != nil {
 		return err
 	}
@@ -89,8 +66,8 @@ func printSync(e *env, s synced) error {
 }
 
 type connectCmd struct {
-	URLs      []string `arg:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME."`
-	TokenFile string   `placeholder:"FILE" help:"Show the token in this file to all of them."`
+	URLs []string `arg:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME."`
+	linkFlags
 }
 
 // Help is shown by --help.
@@ -105,7 +82,7 @@ breaks is dialled again; one that is refused for good (no rights, another space)
 func (c *connectCmd) Run(e *env) error {
 	var links []transport.Link
 	for _, url := range c.URLs {
-		link, err := newLink(url, c.TokenFile)
+		link, err := c.link(url)
 		if err != nil {
 			return err
 		}
