@@ -35,6 +35,12 @@ func (r *Reader) Parked(peer int64) iter.Seq2[*ParkedSet, error] {
 	return scan(r, r.parseParked, qParkedOf, peer)
 }
 
+// HasParked reports whether anything of the peer's is parked.
+func (r *Reader) HasParked(peer int64) (bool, error) {
+	row, err := r.one(qParkedUse, peer)
+	return err == nil && row.int(0) > 0, err
+}
+
 // ParkedOn yields the sets that wait for a change of the record, oldest first.
 // They may be unparked within the loop.
 func (r *Reader) ParkedOn(key crdt.Key) iter.Seq2[*ParkedSet, error] {

@@ -83,7 +83,6 @@ const (
 	qTrimRefusals
 	qPutRefusal
 	qDeleteRefusal
-	qDeleteRefusals
 	qPeersOf
 
 	qParked
@@ -243,9 +242,8 @@ var queries = [numQueries]struct{ what, sql string }{
 	qCountRefusals: {"count refusals", "SELECT count(*) FROM refusals WHERE peer = ?"},
 	qTrimRefusals: {"forget refusals", `DELETE FROM refusals WHERE peer = ?1 AND id <=
 		(SELECT id FROM refusals WHERE peer = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)`},
-	qPutRefusal:     {"write refusal", "INSERT OR REPLACE INTO refusals (" + refusalColumns + ") VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},
-	qDeleteRefusal:  {"forget refusal", "DELETE FROM refusals WHERE id = ?"},
-	qDeleteRefusals: {"forget refusals", "DELETE FROM refusals WHERE peer = ? AND rights <> ?"},
+	qPutRefusal:    {"write refusal", "INSERT OR REPLACE INTO refusals (" + refusalColumns + ") VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},
+	qDeleteRefusal: {"forget refusal", "DELETE FROM refusals WHERE id = ?"},
 
 	qParked:       {"read parked sets", "SELECT " + parkedColumns + " FROM parked ORDER BY id"},
 	qParkedOf:     {"read parked sets", "SELECT " + parkedColumns + " FROM parked WHERE peer = ? ORDER BY id"},

@@ -74,9 +74,3 @@ func (tx *Tx) DropRefusal(id int64) error {
 	_, err := tx.exec(qDeleteRefusal, id)
 	return err
 }
-
-// DropRefusalsBut forgets what the peer refused under other rights than these.
-func (tx *Tx) DropRefusalsBut(peer int64, rights crdt.Hash) error {
-	_, err := tx.exec(qDeleteRefusals, peer, rights[:])
-	return err
-}

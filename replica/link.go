@@ -43,11 +43,12 @@ func (r *Replica) once(ctx context.Context, op string, link transport.Link, opts
 	s, err := r.run(ctx, conn, t)
 	counts := s.counts
 	counts.Quarantined += s.lacking
-	if err == nil {
-		err = s.unreconciled()
-	}
+	counts.Refused += s.owing
 	if err == nil && counts.Refused+counts.Quarantined > 0 {
 		err = &IncompleteError{Counts: counts, First: s.firstRefusal()}
+	}
+	if err == nil {
+		err = s.unreconciled()
 	}
 	if err != nil {
 		err = &Error{Op: op, Peer: link.String(), Err: err}

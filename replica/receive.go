@@ -259,7 +259,7 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	for _, d := range fit {
 		s.counts.ChangesReceived += d.changes
 	}
-	s.counts.Quarantined += len(exceptions)
+	s.counts.Quarantined += len(exceptions) - s.lack(exceptions)
 	s.mu.Unlock()
 	s.poke()
 	for _, d := range all {
@@ -299,7 +299,7 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.counts.Refused += len(ack.Exceptions)
+	s.counts.Refused += len(ack.Exceptions) - s.owe(ack.Exceptions)
 	for i := range ack.Exceptions {
 		s.turn(&ack.Exceptions[i], "the peer")
 	}

@@ -38,6 +38,9 @@ type reconciler struct {
 	begun     bool                // that run goes on
 	concluded bool                // the comparison that this session is for has come to its end
 	failed    error               // why the last run came to no end
+	more      bool                // another run is wanted after this one
+	lacking   int                 // sets that were parked here, and may be so still
+	owing     int                 // the same at the peer
 	differ    int                 // records that the last run left different, with a reason
 }
 
@@ -241,12 +244,13 @@ func (s *session) sentLoose(u *supply) {
 // had, and the peer what it lacked, the cursor may be stored again.
 func (s *session) ends(ctx context.Context, run *run) error {
 	var err error
-	if run.complete() && !s.compares() {
+	if run.complete() && !s.compares() && !s.aside {
 		err = s.settled(ctx)
 	}
 	s.mu.Lock()
 	s.due, s.begun, s.failed, s.differ = false, false, run.failure(), run.differing
 	clear(s.arrived)
+	s.compared(run.complete() && run.differing == 0)
 	s.mu.Unlock()
 	if failed := run.failure(); failed != nil {
 		s.r.opts.Logger.Warn("reconcile", logPeer, s.them.Replica, logError, failed)

@@ -68,6 +68,9 @@ func (r *run) judge(rd *persist.Reader, w *want, h *transport.Have) (again *want
 	}
 	next.tries++
 	switch {
+	case h.Kept:
+		r.leave(Difference{Key: h.Key, How: DiffersHeads, Detail: "this side refused changes of it"}, true)
+		return nil, nil
 	case lacks && h.Shut:
 		r.leave(Difference{Key: h.Key, How: DiffersHeads, Detail: "the peer takes no changes of it"}, true)
 		return nil, nil

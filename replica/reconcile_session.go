@@ -17,7 +17,10 @@ func (s *session) place(first *transport.Changes) {
 		return
 	case s.ranges():
 		s.strange = elsewhere || refiltered
-		s.due = s.strange || s.peer.Doubt
+		s.due = s.strange || s.peer.Doubt || s.parkedBefore
+	}
+	if s.aside {
+		s.strange, s.due = true, s.ranges()
 	}
 	s.at = first.From
 }

@@ -172,7 +172,8 @@ func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
 	if err != nil || len(rows) == 0 {
 		return lsn, err
 	}
-	if offered, err := u.s.offers(u.rd, rows); err != nil || !offered {
+	if may, err := u.s.offers(u.rd, rows); err != nil || !may {
+		u.haves[u.rows[lsn]].Kept = true
 		return rows[len(rows)-1].LSN, err
 	}
 	var set transport.Set

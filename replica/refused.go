@@ -48,8 +48,7 @@ func (r *Replica) Refusals(ctx context.Context) (all []Refusal, err error) {
 	return all, translate(err)
 }
 
-// refused is what the peer refused under the rights that it grants now; the value
-// is where the record stood.
+// refused is what the peer refused and was not offered again since.
 type refused map[refusedChange]standing
 
 type refusedChange struct {
@@ -57,23 +56,22 @@ type refusedChange struct {
 	hash crdt.Hash
 }
 
+// standing says under what circumstances a change was refused.
 type standing struct {
-	id  int64 // of the row
-	lsn crdt.LSN
+	id     int64 // of the row
+	rights crdt.Hash
+	lsn    crdt.LSN // where the record stood
 }
 
-// recall reads what the peer refused. Under other rights it may be offered again.
+// recall reads what the peer refused.
 func (s *session) recall(tx *persist.Tx) error {
-	if err := tx.DropRefusalsBut(s.peer.ID, s.them.Rights); err != nil {
-		return err
-	}
 	s.refused = refused{}
 	for f, err := range tx.Refusals(s.peer.ID) {
 		if err != nil {
 			return err
 		}
 		if s.out.covers(f.Key) {
-			s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.LSN}
+			s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN}
 			s.refusals = append(s.refusals, transport.Exception{Collection: f.Key.Collection, ID: f.Key.ID, Hash: f.Hash, State: transport.Refused, Code: f.Code, Detail: f.Detail})
 		}
 	}
@@ -81,22 +79,10 @@ func (s *session) recall(tx *persist.Tx) error {
 	return nil
 }
 
-// withheld reports whether the peer refused one of the set's changes before, so
-// that the stream does not bring it again.
-func (s *session) withheld(rows []persist.LogRow) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := 0; i < len(rows) && len(s.refused) > 0; i++ {
-		if _, ok := s.refused[refusedChange{rows[i].Key, rows[i].Hash}]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-// offers reports whether a set may be sent to a peer that asks for it: not if that
-// refused it, and the record is as it was then. A refusal of a record that has changed
-// is forgotten: it is told anew if it still holds.
+// offers reports whether a set may be sent: not if the peer refused it, its rights are
+// what they were, and so is the record. Without a reader it is not known whether the
+// record has changed. A refusal that does not stand any more is forgotten: if it still
+// holds, the peer tells it anew.
 func (s *session) offers(rd *persist.Reader, rows []persist.LogRow) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,11 +92,17 @@ func (s *session) offers(rd *persist.Reader, rows []persist.LogRow) (bool, error
 		if !ok {
 			continue
 		}
-		rec, err := rd.Record(change.key)
-		if err != nil || rec != nil && rec.LSN == was.lsn {
-			return false, err
+		if was.rights == s.them.Rights {
+			if rd == nil {
+				return false, nil
+			}
+			rec, err := rd.Record(change.key)
+			if err != nil || rec != nil && rec.LSN == was.lsn {
+				return false, err
+			}
 		}
 		delete(s.refused, change)
+		s.counts.Refused--
 		s.retried = append(s.retried, was.id)
 	}
 	return true, nil
@@ -169,6 +161,6 @@ func (s *session) remember(rows []*persist.Refusal) {
 		clear(s.refused) // a peer that refuses that much is offered some of it again
 	}
 	for _, f := range rows {
-		s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.LSN}
+		s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN}
 	}
 }

@@ -2,11 +2,14 @@ package replica_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/replica"
 	"github.com/godwitdb/godwit/transport"
 )
@@ -131,6 +134,103 @@ func TestAConditionOnAField(t *testing.T) {
 	put(t, hub, "1", `{"n":3}`)
 	syncOnly(t, a, link, active)
 	require.Equal(t, `{"n":2,"status":"active"}`, get(t, a, "1"), "it left, and is not updated any more")
+	put(t, hub, "1", `{"status":"active"}`)
+	put(t, hub, "2", `{"status":"active"}`)
+	syncOnly(t, a, link, active)
+	require.Equal(t, `{"n":3,"status":"active"}`, get(t, a, "1"), "it is back, whole")
+	require.Equal(t, `{"n":1,"status":"active"}`, get(t, a, "2"), "it came in, whole")
+}
+
+// The same over a link that stays up, with conditions on what is sent and on what is
+// received, and after it was down.
+func TestARecordThatComesIntoACondition(t *testing.T) {
+	net := network(t)
+	hub, a := open(t, nil), open(t, nil)
+	serve(t, net, "hub", hub)
+	connect := func() *replica.Connection {
+		c, err := a.Connect(net.Link("a", "hub"), replica.Only(where("status", `"active"`)))
+		require.NoError(t, err)
+		return c
+	}
+	arrives := func(r *replica.Replica, id, value string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			v, err := r.Get(context.Background(), key(id))
+			return err == nil && string(v) == value
+		}, wait, tick, "%s of %s", value, id)
+	}
+	c := connect()
+	for i := range 5 {
+		put(t, hub, "h", fmt.Sprintf(`{"status":"draft","n":%d}`, i))
+		put(t, a, "a", fmt.Sprintf(`{"status":"draft","n":%d}`, i))
+	}
+	put(t, hub, "mark-1", `{"status":"active"}`)
+	arrives(a, "mark-1", `{"status":"active"}`)
+	put(t, hub, "h", `{"status":"active"}`)
+	arrives(a, "h", `{"n":4,"status":"active"}`)
+	put(t, a, "a", `{"status":"active"}`)
+	arrives(hub, "a", `{"n":4,"status":"active"}`)
+	require.NoError(t, c.Close())
+
+	put(t, hub, "h", `{"status":"done"}`)
+	put(t, hub, "h", `{"n":7}`)
+	put(t, hub, "i", `{"n":1}`)
+	c = connect()
+	put(t, hub, "mark-2", `{"status":"active"}`)
+	arrives(a, "mark-2", `{"status":"active"}`)
+	require.Equal(t, `{"n":4,"status":"active"}`, get(t, a, "h"))
+	require.NoError(t, hub.Update(context.Background(), func(tx *replica.Tx) error { // one set, of which neither is held
+		return errors.Join(tx.Put(key("h"), map[string]any{"status": "active"}), tx.Put(key("i"), map[string]any{"status": "active"}))
+	}))
+	arrives(a, "h", `{"n":7,"status":"active"}`)
+	arrives(a, "i", `{"n":1,"status":"active"}`)
+	require.NoError(t, c.Close())
+	requireClean(t, a)
+	requireClean(t, hub)
+}
+
+// Fetching a record brings that one, and changes nothing of what a sync exchanges.
+func TestFetch(t *testing.T) {
+	net, ctx := network(t), context.Background()
+	hub, a := open(t, nil), open(t, nil)
+	grant := &transport.Grant{Read: notes("open-"), Write: notes("open-")}
+	admit(t, net, "hub", hub, grant)
+	link := net.Link("a", "hub")
+	for i := range 20 {
+		put(t, hub, fmt.Sprint("open-", i), `{"v":1}`)
+	}
+	put(t, hub, "shut", `{"v":1}`)
+	put(t, hub, "open-7", `{"v":2}`)
+	put(t, a, "open-a", `{"v":1}`)
+
+	n, err := a.Fetch(ctx, link, key("open-7"), key("shut"), key("open-none"))
+	require.NoError(t, err)
+	require.Equal(t, replica.Counts{ChangesReceived: 2}, moved(n))
+	require.Equal(t, []string{"open-7", "open-a"}, ids(t, a))
+	require.Equal(t, `{"v":2}`, get(t, a, "open-7"))
+	for _, r := range []*replica.Replica{a, hub} {
+		st, err := r.Status(ctx)
+		require.NoError(t, err)
+		require.Zero(t, st.Peers[0].Read.LSN)
+		require.Zero(t, st.Peers[0].Acked.LSN)
+	}
+	syncOnly(t, a, link)
+	require.Len(t, ids(t, a), 21)
+	require.Len(t, ids(t, hub), 22)
+
+	put(t, hub, "open-8", `{"v":9}`)
+	put(t, hub, "open-9", `{"v":9}`)
+	n, err = a.Fetch(ctx, link, key("open-9"))
+	require.NoError(t, err)
+	require.Equal(t, 1, n.ChangesReceived)
+	require.Equal(t, `{"v":1}`, get(t, a, "open-8"))
+	syncOnly(t, a, link)
+	require.Equal(t, `{"v":9}`, get(t, a, "open-8"))
+
+	_, err = a.Fetch(ctx, link, crdt.Key{})
+	require.Error(t, err)
+	_, err = a.Fetch(ctx, link)
+	require.ErrorIs(t, err, replica.ErrSelector)
 }
 
 func TestBadSelectors(t *testing.T) {

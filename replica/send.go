@@ -139,7 +139,7 @@ func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.once && o.peerDone && len(o.flight) == 0 && o.ack == nil {
+	if o.once && o.peerDone && len(o.flight) == 0 && o.ack == nil && !o.due {
 		return false, errDone
 	}
 	return false, nil
@@ -231,7 +231,7 @@ func (o *sender) pack(rows []persist.LogRow) {
 // pick returns the set of these rows, empty if the peer holds it, refused it, or may
 // not have it.
 func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
-	if o.held(&rows[0]) || o.withheld(rows) {
+	if may, _ := o.offers(nil, rows); !may || o.held(&rows[0]) { // without a reader it cannot fail
 		return set, 0
 	}
 	set.Members = make([]transport.Member, 0, len(rows))

@@ -43,6 +43,8 @@ type session struct {
 	inn     *carry          // what we take
 	filter  crdt.Hash       // of what the peer sends
 
+	parkedBefore bool // something of the peer's waits since an earlier session
+
 	stored crdt.Cursor // the peer's Read in the file, as this session last read or wrote it; for the writer goroutine
 
 	unpacker transport.Unpacker // of receive
@@ -95,6 +97,7 @@ type terms struct {
 	grant transport.Grant // what the peer may do
 	want  transport.Scope // what it is asked for
 	push  transport.Scope // what it is sent, if it wants that
+	aside bool            // no cursor in either file changes
 
 	verify   *VerifyResult // to be filled: this session only compares
 	progress func(differing int)
@@ -217,7 +220,7 @@ func (s *session) shake(ctx context.Context) error {
 // greet exchanges hellos and finds the peer's row.
 func (s *session) greet(ctx context.Context) error {
 	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.r.id, Epoch: s.r.epoch,
-		Want: s.want, Rights: s.grant.Rights(), Knows: []string{transport.KnowsPack, knowsRanges}, Compare: s.verify != nil}
+		Want: s.want, Rights: s.grant.Rights(), Volatile: s.aside, Knows: []string{transport.KnowsPack, knowsRanges}, Compare: s.verify != nil}
 	err := s.r.store.Read(ctx, func(rd *persist.Reader) (err error) {
 		hello.Log = rd.Head()
 		hello.Space, err = rd.Space()
@@ -286,9 +289,15 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 		if err := b.tx.PutPeer(&s.peer); err != nil {
 			return err
 		}
+		if s.parkedBefore, err = b.tx.HasParked(s.peer.ID); err != nil {
+			return err
+		}
 		return s.recall(b.tx)
 	})
 	s.peerID, s.at = s.peer.ID, s.peer.Read
+	if s.aside {
+		s.at = s.elsewhere()
+	}
 	s.at.Epoch = s.them.Epoch
 	return err
 }
@@ -377,7 +386,10 @@ func (s *session) save(ctx context.Context) error {
 func (s *session) row() persist.Peer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.peer.Read, s.peer.Acked, s.peer.Seen = s.at, s.acked, s.r.opts.Now().UnixMilli()
+	s.peer.Read, s.peer.Seen = s.at, s.r.opts.Now().UnixMilli()
+	if !s.aside && !s.them.Volatile && !s.out.none {
+		s.peer.Acked = s.acked
+	}
 	return s.peer
 }
 

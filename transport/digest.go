@@ -82,6 +82,7 @@ type Have struct {
 	// history is wanted. In an answer it says that more is to be had.
 	All  bool
 	Shut bool // in an answer: no changes of the record are taken from the asker
+	Kept bool // in an answer: some changes are kept back, since the asker refused them
 }
 
 // Kind returns KindDigest.
@@ -185,6 +186,7 @@ type wireHave struct {
 	Clock      []byte // of each actor, ascending: its length as uvarint, it, its highest sequence number as uvarint
 	All        bool
 	Shut       bool
+	Kept       bool
 }
 
 func (f *Digest) wire() any {
@@ -260,7 +262,7 @@ func (f *Need) wire() any {
 	for i := range f.Haves {
 		h := &f.Haves[i]
 		w.Haves = append(w.Haves, wireHave{Collection: h.Key.Collection, ID: h.Key.ID, Place: h.Place, Heads: h.Heads,
-			Clock: appendClock(nil, h.Clock), All: h.All, Shut: h.Shut})
+			Clock: appendClock(nil, h.Clock), All: h.All, Shut: h.Shut, Kept: h.Kept})
 	}
 	return w
 }
@@ -278,7 +280,7 @@ func (w *wireNeed) frame() (Frame, error) {
 			return nil, err
 		}
 		room -= len(clock)
-		f.Haves[i] = Have{Key: crdt.Key{Collection: h.Collection, ID: h.ID}, Place: h.Place, Heads: h.Heads, Clock: clock, All: h.All, Shut: h.Shut}
+		f.Haves[i] = Have{Key: crdt.Key{Collection: h.Collection, ID: h.ID}, Place: h.Place, Heads: h.Heads, Clock: clock, All: h.All, Shut: h.Shut, Kept: h.Kept}
 	}
 	return f, nil
 }
