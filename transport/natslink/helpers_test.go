@@ -2,10 +2,12 @@ package natslink_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	testify "github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -94,4 +96,14 @@ func peerLink(t testing.TB, n *natslink.Node, space string) transport.Link {
 	l, err := n.Peer(space)
 	require.NoError(t, err)
 	return l
+}
+
+// assert is what EventuallyWithT hands to its condition.
+type assert = testify.CollectT
+
+// noise is n bytes that don't compress.
+func noise(seed, n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(b)
+	return b
 }
