@@ -14,7 +14,8 @@ type doctorCmd struct {
 // Help is shown by --help.
 func (doctorCmd) Help() string {
 	return `Walks the whole file: the store's invariants, and whether each record's history gives what is stored of it. Then lists
-the forked records, the change sets that wait for another change, and the refused changes, with peer and reason. Exits
+the forked records, the change sets that wait for another change, the refused changes, with peer and reason, and those of
+this replica that a peer refused: they are sent again when that lets this replica write more, or the record changes. Exits
 with 1 when the file has a problem; what is forked, waits or was refused is none.
 
 A record is forked when a program was copied with its actor, and both copies wrote: two changes have one name, and no
@@ -33,6 +34,7 @@ type diagnosis struct {
 	Forked      []forkLine    `json:"forked"`
 	Parked      []parkedLine  `json:"parked"`
 	Quarantined []refusedLine `json:"quarantined"`
+	Denied      []refusedLine `json:"denied"` // by the peer
 }
 
 type problemLine struct {
@@ -79,7 +81,7 @@ type refusedLine struct {
 
 // Run checks the replica.
 func (c *doctorCmd) Run(e *env) error {
-	d := diagnosis{Problems: []problemLine{}, Forked: []forkLine{}, Parked: []parkedLine{}, Quarantined: []refusedLine{}}
+	d := diagnosis{Problems: []problemLine{}, Forked: []forkLine{}, Parked: []parkedLine{}, Quarantined: []refusedLine{}, Denied: []refusedLine{}}
 	err := e.replica(mustExist, func(r *replica.Replica) error {
 		if err := d.addForks(e, r, c.Repair); err != nil {
 			return err
@@ -94,7 +96,10 @@ func (c *doctorCmd) Run(e *env) error {
 		}
 		held, err := r.Held(e.ctx)
 		d.addHeld(held)
-		return err
+		if err != nil {
+			return err
+		}
+		return d.addDenied(e, r)
 	})
 	if err != nil {
 		return err
@@ -150,6 +155,17 @@ func (d *diagnosis) addHeld(all []replica.Held) {
 	}
 }
 
+// addDenied lists what peers did not take.
+func (d *diagnosis) addDenied(e *env, r *replica.Replica) error {
+	all, err := r.Refusals(e.ctx)
+	for _, f := range all {
+		d.Denied = append(d.Denied, refusedLine{
+			f.Peer.String(), f.Key.Collection, f.Key.ID, f.Hash.String(), f.Code, f.Detail, f.Since.UnixMilli(),
+		})
+	}
+	return err
+}
+
 func keyNames(keys []crdt.Key) []string {
 	names := []string{}
 	for _, k := range keys {
@@ -186,6 +202,9 @@ func (d *diagnosis) print(e *env) {
 	}
 	for _, q := range d.Quarantined {
 		e.printf("refused  %s/%s from %s: %s: %s\n", q.Collection, q.ID, q.Peer, q.Code, q.Detail)
+	}
+	for _, q := range d.Denied {
+		e.printf("denied   %s/%s by %s: %s: %s\n", q.Collection, q.ID, q.Peer, q.Code, q.Detail)
 	}
 	if len(d.Problems) == 0 {
 		e.printf("%s has no problems\n", e.db)

@@ -60,6 +60,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" group:"Exchange" help:"Host spaces for other replicas."`
 	Sync    syncCmd    `cmd:"" group:"Exchange" help:"Exchange changes once, until both sides are equal."`
 	Connect connectCmd `cmd:"" group:"Exchange" help:"Stay connected and print what arrives."`
+	Fetch   fetchCmd   `cmd:"" group:"Exchange" help:"Get one record of another replica."`
 	Watch   watchCmd   `cmd:"" group:"Exchange" help:"Print changes as they are committed."`
 	Token   tokenCmd   `cmd:"" group:"Exchange" help:"Make a token for those who are to be let in, or a key to sign it with."`
 

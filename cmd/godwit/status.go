@@ -11,8 +11,8 @@ type statusCmd struct{}
 
 // Help is shown by --help.
 func (statusCmd) Help() string {
-	return `Of each peer: how many changes it has not acknowledged yet, how far each side has read the other's log (position@epoch),
-and the last error.
+	return `Of each peer: how many changes it has not acknowledged yet, how many it refused, how far each side has read the other's
+log (position@epoch), and the last error.
 
     godwit status
     godwit status --json`
@@ -38,6 +38,7 @@ type peerLine struct {
 	Replica   string `json:"replica"`
 	State     string `json:"state"`
 	Pending   int64  `json:"pending"`
+	Refused   int64  `json:"refused"` // changes that it did not take
 	Acked     string `json:"acked"`
 	Read      string `json:"read"`
 	LastError string `json:"last_error"`
@@ -67,7 +68,7 @@ func statusOf(st replica.Status) statusLine {
 	}
 	for _, p := range st.Peers {
 		line.Peers = append(line.Peers, peerLine{
-			Replica: p.Replica.String(), State: p.State, Pending: p.Pending, Acked: p.Acked.String(), Read: p.Read.String(),
+			Replica: p.Replica.String(), State: p.State, Pending: p.Pending, Refused: p.Refused, Acked: p.Acked.String(), Read: p.Read.String(),
 			LastError: p.LastError, Seen: p.Seen.UnixMilli(),
 		})
 	}
@@ -94,6 +95,9 @@ func printStatus(e *env, st replica.Status) {
 	for _, p := range st.Peers {
 		e.printf("peer        %s %s, seen %s\n", p.Replica, p.State, p.Seen.Format(time.DateTime))
 		e.printf("            %d changes wait for it; it has read to %v, its log was read to %v\n", p.Pending, p.Acked, p.Read)
+		if p.Refused > 0 {
+			e.printf("            it refused %d changes, see doctor\n", p.Refused)
+		}
 		if p.LastError != "" {
 			e.printf("            last error: %s\n", p.LastError)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/godwitdb/godwit/replica"
 	"github.com/godwitdb/godwit/transport"
@@ -11,14 +12,18 @@ import (
 type syncCmd struct {
 	URL string `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME."`
 	linkFlags
+
+	selectorFlags
 }
 
 // Help is shown by --help.
 func (syncCmd) Help() string {
 	return `Exits with 0 when both sides hold the same, and with 1 when the other side could not be reached or one side did not take
 a change of the other's (see doctor). What was exchanged before an error is kept.
-
-    godwit sync http://localhost:8080/spaces/crew`
+` + selectorHelp + `
+    godwit sync http://localhost:8080/spaces/crew
+    godwit sync http://localhost:8080/spaces/crew --collection tasks --where status=active
+    godwit sync http://localhost:8080/spaces/crew --pull-only`
 }
 
 // synced is what sync prints with --json.
@@ -31,6 +36,7 @@ type synced struct {
 	BytesReceived   int64  `json:"bytes_received"`
 	Refused         int    `json:"refused"`     // changes that the other side refused, or parked
 	Quarantined     int    `json:"quarantined"` // changes that this side refused, or parked
+	Outside         int64  `json:"outside"`     // records here that the selector leaves out
 }
 
 // Run exchanges changes once.
@@ -40,13 +46,15 @@ func (c *syncCmd) Run(e *env) error {
 		return err
 	}
 	return e.replica(mayCreate, func(r *replica.Replica) error {
-		n, err := r.Sync(e.ctx, link)
+		n, err := r.Sync(e.ctx, link, c.options()...)
 		var incomplete *replica.IncompleteError
 		if err != nil && !errors.As(err, &incomplete) {
 			return err
 		}
-		return errors.Join(err, printSync(e, synced{
-			URL: link.String(), Equal: err == nil, ChangesSent: n.ChangesSent, ChangesReceived: n.ChangesReceived,
+		outside, countErr := r.Outside(e.ctx, c.scope())
+		return errors.Join(err, countErr, printSync(e, synced{
+			Outside: outside,
+			URL:     link.String(), Equal: err == nil, ChangesSent: n.ChangesSent, ChangesReceived: n.ChangesReceived,
 			BytesSent: n.BytesSent, BytesReceived: n.BytesReceived, Refused: n.Refused, Quarantined: n.Quarantined,
 		}))
 	})
@@ -60,6 +68,9 @@ func printSync(e *env, s synced) error {
 	if !s.Equal {
 		state = "the sides are not equal"
 	}
+	if s.Outside > 0 {
+		state += fmt.Sprintf(" in what was selected; %d records here are outside of it", s.Outside)
+	}
 	e.printf("changes: %d sent, %d received; bytes: %d sent, %d received; %s\n",
 		s.ChangesSent, s.ChangesReceived, s.BytesSent, s.BytesReceived, state)
 	return nil
@@ -68,13 +79,15 @@ func printSync(e *env, s synced) error {
 type connectCmd struct {
 	URLs []string `arg:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME."`
 	linkFlags
+
+	selectorFlags
 }
 
 // Help is shown by --help.
 func (connectCmd) Help() string {
 	return `Sends what is committed here, by any process, and prints what arrives as watch does, until interrupted. A connection that
 breaks is dialled again; one that is refused for good (no rights, another space) ends the program.
-
+` + selectorHelp + `
     godwit connect http://localhost:8080/spaces/crew`
 }
 
@@ -93,7 +106,7 @@ func (c *connectCmd) Run(e *env) error {
 		defer cancel(nil)
 		events := r.Watch(ctx, "")
 		for _, link := range links {
-			conn, err := r.Connect(link)
+			conn, err := r.Connect(link, c.options()...)
 			if err != nil {
 				return err
 			}
