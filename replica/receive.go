@@ -232,8 +232,8 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	var fit []*delivery
 	for _, d := range all {
 		switch {
-		case d.ask != nil:
-		case d.loose != 0 && !s.compares():
+		case d.ask != nil || s.compares():
+		case d.loose != 0:
 			fit = append(fit, d)
 		case d.from == at && d.through.Epoch == at.Epoch && d.through.LSN >= at.LSN:
 			fit = append(fit, d)
@@ -251,7 +251,7 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 		}
 	}
 	s.mu.Lock()
-	if positioned(all) || len(exceptions) > 0 {
+	if !s.compares() && positioned(all) || len(exceptions) > 0 {
 		s.queueAck(&transport.Ack{Through: at, Resend: resend, Exceptions: exceptions})
 	}
 	s.at = at

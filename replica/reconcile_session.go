@@ -64,7 +64,10 @@ func (s *session) comparable(hello *transport.Hello) error {
 	if !s.ranges() {
 		return protocolErrorf(transport.CodeProtocol, "cannot compare replicas by ranges: it has to be updated")
 	}
-	s.due = s.verify != nil
+	if s.verify != nil {
+		s.due, s.begun = true, true
+		signal(s.start)
+	}
 	return nil
 }
 

@@ -99,7 +99,7 @@ func (u *supply) record(h *transport.Have) error {
 		return err
 	}
 	have := transport.Have{Key: k, Place: placeOf(k), Heads: headsPrint(rec)}
-	if rec != nil && have.Heads != h.Heads || u.names {
+	if rec != nil && (have.Heads != h.Heads || u.names) {
 		if u.names || !rec.Clock.Covers(h.Clock) {
 			have.Clock = rec.Clock
 		}
