@@ -21,7 +21,7 @@ const (
 	answerTime   = 50 * time.Millisecond  // what the server gets to answer what a POST brought
 	firstBackoff = 100 * time.Millisecond // after a request that failed
 	lastBackoff  = 5 * time.Second
-	quietTime    = 5 * time.Second // of silence, until a connection may be left for a better one
+	quietTime    = 5 * time.Second // of silence at most, until a connection may be left for a better one
 )
 
 var errClimb = errors.New("a better path is open")
@@ -223,9 +223,9 @@ func (c *carried) again(ctx context.Context, err error, failures int) bool {
 	var refused *transport.DialError
 	if errors.As(err, &refused) && !onTheWay(err) {
 		switch refused.Code {
-		case transport.CodeBusy:
+		case transport.CodeBusy, transport.CodeRate:
 			wait = max(wait, refused.RetryAfter)
-		case transport.CodeClosed, transport.CodeInternal, transport.CodeTooLarge, transport.CodeTimeout:
+		case transport.CodeClosed, transport.CodeExpired, transport.CodeInternal, transport.CodeTooLarge, transport.CodeTimeout:
 		default:
 			c.lose(err)
 			return false
@@ -249,7 +249,7 @@ func (c *carried) again(ctx context.Context, err error, failures int) bool {
 // and polls take over in place, for a WebSocket the connection ends when it is
 // quiet, and the session dials again.
 func (c *carried) climb(ctx context.Context) {
-	for wait := c.l.ladder.climb; sleep(ctx, wait); wait = min(2*wait, max(longestClimb, c.l.ladder.climb)) {
+	for sleep(ctx, c.l.ladder.climb) {
 		if c.l.probeWebSocket(ctx) == nil {
 			if c.quiet(ctx) {
 				c.l.ladder.forget()
@@ -264,16 +264,17 @@ func (c *carried) climb(ctx context.Context) {
 	}
 }
 
-// quiet waits until nothing was to be carried for quietTime.
+// quiet waits until nothing was to be carried for a while.
 func (c *carried) quiet(ctx context.Context) bool {
+	enough := min(quietTime, c.l.ladder.climb)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		left := quietTime - time.Since(c.busy)
+		left := enough - time.Since(c.busy)
 		if left <= 0 && len(c.out) == 0 && len(c.in.whole) == 0 {
 			return true
 		}
-		timer := time.NewTimer(max(left, quietTime/10))
+		timer := time.NewTimer(max(left, enough/10))
 		err := c.wait(ctx, timer.C)
 		timer.Stop()
 		if err != nil {

@@ -34,7 +34,7 @@ type Options struct {
 
 	Rung       Rung          // use this one alone; "" means the highest that gets through
 	Probe      time.Duration // what a rung gets to show that it works; 0 means 10 s
-	ClimbAfter time.Duration // when a rung that did not get through is tried again, twice as late each time; 0 means 5 minutes
+	ClimbAfter time.Duration // how often a connection on a lower rung tries higher ones; a dial leaves out what did not get through for as long, twice as long each time; 0 means 5 minutes
 }
 
 // New returns a link to the space at url: http(s)://host[:port]/any/prefix/spaces/NAME

@@ -33,8 +33,9 @@ func (c *carried) down(ctx context.Context, events *eventStream) {
 	for c.running(ctx) {
 		before, start := c.reached(), time.Now()
 		var err error
+		reading := events != nil
 		switch rung := c.Rung(); {
-		case events != nil:
+		case reading:
 			err = c.read(ctx, events)
 			events = nil
 		case rung == RungEvents:
@@ -54,8 +55,8 @@ func (c *carried) down(ctx context.Context, events *eventStream) {
 		case err == nil:
 			strikes = 0
 			continue
-		case c.reached() > before || c.Rung() == RungEvents && time.Since(start) > c.silence:
-			strikes = 0 // it got somewhere: go on at once
+		case c.reached() > before || reading && time.Since(start) > c.silence:
+			strikes = 0 // it got somewhere, or lasted: go on at once
 			continue
 		case strikes == 0:
 			since = start
@@ -87,13 +88,11 @@ func (c *carried) urgeUp() {
 	c.signal()
 }
 
-// higher reports, once, that higher rungs are to be tried.
+// higher reports that higher rungs are to be tried.
 func (c *carried) higher() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	higher := c.retry
-	c.retry = false
-	return higher && !c.pinned
+	return c.retry
 }
 
 // rest waits for something else to do than what the lowest rung's POSTs do.
@@ -105,8 +104,13 @@ func (c *carried) rest(ctx context.Context) {
 	}
 }
 
-// rise tries the rungs above the one in use.
+// rise tries the rungs above the one in use, which rests meanwhile.
 func (c *carried) rise(ctx context.Context) *eventStream {
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.retry = false
+	}()
 	for _, r := range []Rung{RungEvents, RungPoll} {
 		if r == c.Rung() {
 			return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 const (
-	bodyTime  = 30 * time.Second // what a body gets to arrive, a piece of a response to be taken
+	bodyTime  = 30 * time.Second // what a body gets to arrive, and a piece of a response to be taken, at most
 	takeTime  = 10 * time.Second // how long a request waits for a slow session
 	chunkSize = 16 << 10         // bytes read from a body at once
 )
@@ -99,7 +100,7 @@ func (v *virtual) confirm(at int64) error {
 // it got, and goes on from there.
 func (v *virtual) take(w http.ResponseWriter, r *http.Request, at int64) error {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+	_ = control.SetReadDeadline(time.Now().Add(min(bodyTime, v.idle)))
 	ctx, cancel := context.WithTimeout(r.Context(), takeTime)
 	defer cancel()
 	body := http.MaxBytesReader(w, r.Body, 2*maxBody)
@@ -147,7 +148,7 @@ func (v *virtual) respond(w http.ResponseWriter, r *http.Request, turn int, at i
 	hold := milliseconds(r.Header, headerWait, v.idle/3)
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{})
-	_ = control.SetWriteDeadline(time.Now().Add(hold + bodyTime))
+	_ = control.SetWriteDeadline(time.Now().Add(hold + min(bodyTime, v.idle)))
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	b, last, err := v.fetch(r.Context(), turn, at, maxBody, hold)
 	if err != nil && !errors.Is(err, errOvertaken) {
@@ -209,32 +210,37 @@ func (v *virtual) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	wait := milliseconds(r.Header, headerWait, v.idle/3)
-	event := appendEvent(nil, at, nil, false) // tells the client that events get through
+	events := appendEvents(nil, at, nil, false) // tells the client that events get through
 	for last := false; ; {
-		_ = control.SetWriteDeadline(time.Now().Add(bodyTime))
-		if _, err := w.Write(event); err != nil || last || control.Flush() != nil {
+		_ = control.SetWriteDeadline(time.Now().Add(min(bodyTime, v.idle)))
+		if _, err := w.Write(events); err != nil || last || control.Flush() != nil {
 			return
 		}
 		var b []byte
-		if b, last, err = v.fetch(r.Context(), turn, at, maxEvent, wait); errors.Is(err, transport.ErrClosed) {
+		if b, last, err = v.fetch(r.Context(), turn, at, maxEvents, wait); errors.Is(err, transport.ErrClosed) {
 			last = true
 		} else if err != nil {
 			return
 		}
 		at += int64(len(b))
-		event = appendEvent(event[:0], at, b, last)
+		if len(b) == 0 {
+			events = nil // while nothing goes on, the connection keeps no buffer
+		}
+		events = appendEvents(events[:0], at, b, last)
 	}
 }
 
-// appendEvent appends the event that carries the bytes before a position, or a
-// comment when there are none, and after the last the event that says so.
-func appendEvent(buf []byte, at int64, b []byte, last bool) []byte {
+// appendEvents appends events that carry the bytes before a position, or a comment
+// when there are none, and after the last the event that says so.
+func appendEvents(buf []byte, at int64, b []byte, last bool) []byte {
 	if len(b) == 0 && !last {
 		return append(buf, ":\n\n"...)
 	}
-	if len(b) > 0 {
+	at -= int64(len(b))
+	for part := range slices.Chunk(b, maxEvent) {
+		at += int64(len(part))
 		buf = append(strconv.AppendInt(append(buf, "id: "...), at, 10), "\ndata: "...)
-		buf = append(base64.StdEncoding.AppendEncode(buf, b), "\n\n"...)
+		buf = append(base64.StdEncoding.AppendEncode(buf, part), "\n\n"...)
 	}
 	if last {
 		buf = append(buf, "event: end\ndata:\n\n"...)

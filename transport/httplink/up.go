@@ -35,7 +35,7 @@ func (c *carried) up(ctx context.Context) {
 		switch {
 		case err == nil && p.end:
 			return
-		case err == nil && moved:
+		case moved: // even if the answer was cut short
 			size, pause, failures = min(2*size, ceiling), firstPause, 0
 		case err == nil && len(p.body) > 0: // the session over there is slow, or the server is odd
 			if !sleep(ctx, firstBackoff) {

@@ -25,8 +25,9 @@ const (
 	mediaEvents = "text/event-stream"
 	maxBody     = 512 << 10 // bytes of a body that carries part of a stream; many proxies refuse 1 MiB
 	minBody     = 4 << 10   // bytes to which a client shortens bodies that do not get through
-	maxEvent    = 24 << 10  // bytes of a stream in one event
-	probeSize   = 4         // bytes of the message that probes a WebSocket
+	maxEvent    = 6 << 10   // bytes of a stream in one event, so that little is lost with one that is cut
+	maxEvents   = 8 * maxEvent
+	probeSize   = 4 // bytes of the message that probes a WebSocket
 )
 
 // position reads a header that names a byte of a stream.
