@@ -6,6 +6,9 @@ import (
 	"github.com/godwitdb/godwit/crdt"
 )
 
+// PlaceOf is where reconciliation has a record.
+func PlaceOf(k crdt.Key) uint64 { return placeOf(k) }
+
 // PutSpaceRecord writes JSON to a record of the reserved collection, as a peer
 // might that keeps to no rules.
 func (r *Replica) PutSpaceRecord(ctx context.Context, id, text string) error {

@@ -199,6 +199,7 @@ type rawPeer struct {
 	t    *testing.T
 	conn transport.Conn
 	at   crdt.Cursor // of its own log
+	lost bool        // its records: it reconciles as one that holds none
 
 	epoch uint64 // of the replica that it speaks with
 }
@@ -220,7 +221,11 @@ func (p *rawPeer) recv() transport.Frame {
 }
 
 func (p *rawPeer) shake() {
-	p.shakeAs(&transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{9}, Epoch: 99, Log: crdt.Cursor{Epoch: 99}, Want: transport.Everything()})
+	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: crdt.ReplicaID{9}, Epoch: 99, Log: p.at, Want: transport.Everything()}
+	if p.lost {
+		hello.Knows = []string{"ranges"}
+	}
+	p.shakeAs(hello)
 }
 
 func (p *rawPeer) shakeAs(hello *transport.Hello) {
@@ -376,12 +381,13 @@ func TestWhatARestoredPeerLostIsSentBackInALaterSession(t *testing.T) {
 	require.NoError(t, before.conn.Close())
 
 	after := dialRaw(t, net.Link("p", "r"))
-	after.shake() // begins at 0: what was read is not in the restored log
+	after.lost = true
+	after.shake() // begins at its end: what was read is not in the restored log
 	require.Empty(t, after.pushTo(crdt.Cursor{Epoch: 99, LSN: 1, Chain: crdt.Chain{1}}, member("other", c[0])))
 	require.NoError(t, after.conn.Close())
 
 	later := dialRaw(t, net.Link("p", "r"))
-	later.at = after.at
+	later.at, later.lost = after.at, true
 	later.shake()
 	later.requireSent("lost")
 }
@@ -402,7 +408,7 @@ func TestWhatARestoredPeerLostIsSentBackAfterTwoSessionsAtOnce(t *testing.T) {
 	require.NoError(t, behind.conn.Close())
 
 	restored := dialRaw(t, net.Link("p", "r"))
-	restored.at = behind.at
+	restored.at, restored.lost = behind.at, true
 	restored.shake()
 	restored.requireSent("lost")
 }
@@ -410,16 +416,23 @@ func TestWhatARestoredPeerLostIsSentBackAfterTwoSessionsAtOnce(t *testing.T) {
 // requireSent waits until the record's change comes, or fails with the test.
 func (p *rawPeer) requireSent(id string) {
 	for {
-		f, ok := p.recv().(*transport.Changes)
-		if !ok {
-			continue
-		}
-		for _, set := range f.Sets {
-			if set.Members[0].ID == id {
-				return
+		switch f := p.recv().(type) {
+		case *transport.Digest:
+			p.send(&transport.Digest{ID: f.ID, Answer: true, Ranges: []transport.Range{{}}})
+		case *transport.Need:
+			answer := &transport.Need{ID: f.ID, Answer: true}
+			for _, h := range f.Haves {
+				answer.Haves = append(answer.Haves, transport.Have{Key: h.Key, Place: replica.PlaceOf(h.Key)})
 			}
+			p.send(answer)
+		case *transport.Changes:
+			for _, set := range f.Sets {
+				if set.Members[0].ID == id {
+					return
+				}
+			}
+			require.False(p.t, f.End, "not sent back: %s", id)
 		}
-		require.False(p.t, f.End, "not sent back: %s", id)
 	}
 }
 
