@@ -23,6 +23,7 @@ type Peer struct {
 
 	ReadFilter crdt.Hash // of the scope under which it sent what Read counts
 	Subject    string    // who it was known as; "" if nobody asked
+	Carrier    bool      // it is no replica: it hands on what it is sent, and Acked is what it was handed
 }
 
 // Peers returns all peers, by id.
@@ -57,6 +58,7 @@ func parsePeer(row row) (Peer, error) {
 		Seen:      row.int(13),
 		Doubt:     row.int(14) != 0,
 		Subject:   row.text(16),
+		Carrier:   row.int(17) != 0,
 	}
 	err := errors.Join(row.fill(p.Replica[:], 1), row.fill(p.Read.Chain[:], 6), row.fill(p.Acked.Chain[:], 9),
 		row.fill(p.ReadFilter[:], 15))
@@ -80,7 +82,7 @@ func (tx *Tx) PutPeer(p *Peer) error {
 	n, err := tx.exec(qUpdatePeer, p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen, p.Doubt, p.ReadFilter[:], p.Subject, id)
+		p.State, p.LastError, int64(p.Attempts), p.Seen, p.Doubt, p.ReadFilter[:], p.Subject, p.Carrier, id)
 	if err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func (tx *Tx) insertPeer(p *Peer) error {
 	row, err := tx.one(qInsertPeer, p.Replica[:], int64(p.Epoch), p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen, p.Doubt, p.ReadFilter[:], p.Subject)
+		p.State, p.LastError, int64(p.Attempts), p.Seen, p.Doubt, p.ReadFilter[:], p.Subject, p.Carrier)
 	if err == nil {
 		p.ID = row.int(0)
 	}

@@ -216,10 +216,10 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPeerByID: {"read peer", "SELECT " + peerColumns + " FROM peers WHERE id = ?"},
 	qPending:  {"count pending changes", "SELECT count(*) FROM log WHERE lsn > ? AND source <> ?"},
 	qInsertPeer: {"insert peer", "INSERT INTO peers (" + peerColumns + `)
-		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
+		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
 	qUpdatePeer: {"update peer", `UPDATE peers SET name = ?, read_epoch = ?, read_lsn = ?, read_chain = ?,
 		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?, doubt = ?,
-		read_filter = ?, subject = ? WHERE id = ?`},
+		read_filter = ?, subject = ?, carrier = ? WHERE id = ?`},
 	qForks:      {"read forks", "SELECT " + forkColumns + " FROM forks ORDER BY collection, id, seq"},
 	qForksOf:    {"read forks", "SELECT " + forkColumns + " FROM forks WHERE collection = ? AND id = ? ORDER BY seq"},
 	qCountForks: {"count forks", "SELECT count(*) FROM forks"},
@@ -296,7 +296,7 @@ const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?1) UNION ALL
 
 const (
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
-		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject`
+		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject, carrier`
 	forkColumns       = "collection, id, actor, seq, have, got, peer, time, settled"
 	parkedColumns     = "id, peer, set_id, reason, time, data"
 	refusalColumns    = "id, peer, collection, record, hash, rights, lsn, code, detail, time"

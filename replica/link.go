@@ -217,11 +217,11 @@ func (c *Connection) pause(ctx context.Context, attempt int, cause error) {
 	if errors.As(cause, &dial) {
 		wait = max(wait, dial.RetryAfter)
 	}
-	text := "the peer ended the session"
+	text := "all was exchanged"
 	if cause != nil {
 		text = cause.Error()
+		c.r.opts.Logger.Info("link is down", logLink, c.link.String(), logError, text)
 	}
-	c.r.opts.Logger.Info("link is down", logLink, c.link.String(), logError, text)
 	c.mu.Lock()
 	c.status = LinkStatus{Link: c.link.String(), Attempts: attempt + 1, Next: c.r.opts.Now().Add(wait), LastError: text}
 	c.mu.Unlock()
@@ -245,4 +245,10 @@ func permanent(err error) bool {
 		return true
 	}
 	return false
+}
+
+// oneShot reports whether the link wants a session that ends by itself.
+func oneShot(conn transport.Conn) bool {
+	c, ok := conn.(transport.OneShot)
+	return ok && c.OneShot()
 }

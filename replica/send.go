@@ -139,7 +139,7 @@ func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.once && o.peerDone && len(o.flight) == 0 && o.ack == nil && !o.due {
+	if (o.once || oneShot(o.conn)) && o.peerDone && len(o.flight) == 0 && o.ack == nil && !o.due {
 		return false, errDone
 	}
 	return false, nil

@@ -197,6 +197,9 @@ func (s *session) shake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.them.Carrier { // it remembers nothing: this file does
+		ack.Through = s.peer.Acked
+	}
 	s.claimed = ack.Through
 	begin, err := s.begin(ctx, ack.Through)
 	if err != nil {
@@ -280,6 +283,7 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 		if s.link != "" {
 			p.Name = s.link
 		}
+		p.Carrier = s.them.Carrier
 		if adopt && s.them.Space != "" {
 			if err := b.tx.SetSpace(s.them.Space); err != nil {
 				return err

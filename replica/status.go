@@ -44,6 +44,7 @@ type PeerStatus struct {
 	Acked     crdt.Cursor // how far it has read this log
 	Read      crdt.Cursor // how far this replica has read its log
 	LastError string
+	Carrier   bool // no replica: it was handed what is not pending, which is no receipt for it
 	Seen      time.Time
 }
 
@@ -97,7 +98,7 @@ func (r *Replica) peerStatus(rd *persist.Reader, p persist.Peer) (PeerStatus, er
 	refused, err := rd.CountRefusals(p.ID)
 	return PeerStatus{
 		Replica: p.Replica, Epoch: p.Epoch, Link: p.Name, State: p.State, Attempts: p.Attempts, Pending: pending, Refused: refused, Acked: p.Acked, Read: p.Read,
-		LastError: p.LastError, Seen: time.UnixMilli(p.Seen),
+		Carrier: p.Carrier, LastError: p.LastError, Seen: time.UnixMilli(p.Seen),
 	}, err
 }
 

@@ -38,3 +38,11 @@ type Meter interface {
 	// framing. Safe for concurrent use.
 	Stats() (sent, received int64)
 }
+
+// OneShot is implemented by a Conn of a link that has other ways too: while it says
+// so, the session ends when both sides have everything, and the link decides in Dial
+// when it is time for the next one.
+type OneShot interface {
+	// OneShot may answer otherwise from time to time. Safe for concurrent use.
+	OneShot() bool
+}

@@ -60,6 +60,7 @@ type Hello struct {
 	Knows    []string       // capabilities of the sender's, to be used by who knows them too
 	Compare  bool           // this session is to compare the two logs' records only: neither side streams
 	Volatile bool           // the sender keeps nothing for good: its acks are no receipts, and it remembers none
+	Carrier  bool           // the sender is no replica: it hands on what it is sent, its acks are no receipts, and it remembers none
 }
 
 // Changes carries change sets in the order of the sender's log. A set that is

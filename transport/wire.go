@@ -23,6 +23,7 @@ type wireHello struct {
 	Knows    []string    `cbor:"10,keyasint,omitempty"`
 	Volatile bool        `cbor:"11,keyasint,omitempty"`
 	Compare  bool        `cbor:"12,keyasint,omitempty"`
+	Carrier  bool        `cbor:"13,keyasint,omitempty"`
 }
 
 // wireChanges is the first of a Changes frame's two items; sets.go has the other.
@@ -75,7 +76,7 @@ func (f *Hello) wire() any {
 	return &wireHello{
 		Protocol: f.Protocol, Space: f.Space, Replica: f.Replica[:], Epoch: f.Epoch,
 		Log: cursorToWire(f.Log), Read: cursorToWire(f.Read),
-		Rights: hashToWire(&f.Rights), Volatile: f.Volatile, Compare: f.Compare, Requires: f.Requires, Want: scopeToWire(f.Want), Knows: f.Knows,
+		Rights: hashToWire(&f.Rights), Volatile: f.Volatile, Carrier: f.Carrier, Compare: f.Compare, Requires: f.Requires, Want: scopeToWire(f.Want), Knows: f.Knows,
 	}
 }
 
@@ -109,7 +110,7 @@ func (f *Pong) wire() any  { return &wirePing{f.Nonce} }
 func (f *Error) wire() any { return &wireError{f.Code, f.Message} }
 
 func (w *wireHello) frame() (Frame, error) {
-	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Volatile: w.Volatile, Compare: w.Compare, Requires: w.Requires, Want: w.Want.scope(), Knows: w.Knows}
+	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Volatile: w.Volatile, Carrier: w.Carrier, Compare: w.Compare, Requires: w.Requires, Want: w.Want.scope(), Knows: w.Knows}
 	err := firstError(
 		fixed("replica", f.Replica[:], w.Replica), optional("rights", f.Rights[:], w.Rights),
 		cursorFromWire("log", &f.Log, w.Log), cursorFromWire("read", &f.Read, w.Read))

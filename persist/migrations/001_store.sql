@@ -127,7 +127,8 @@ CREATE TABLE peers (
 	attempts    INTEGER NOT NULL,
 	seen        INTEGER NOT NULL,
 	doubt       INTEGER NOT NULL, -- 1: what came from it may be lost to it
-	subject     TEXT NOT NULL -- who it was known as
+	subject     TEXT NOT NULL, -- who it was known as
+	carrier     INTEGER NOT NULL -- 1: no replica, but a stream or the like; acked is what it was handed
 ) STRICT;
 CREATE UNIQUE INDEX peers_replica ON peers (replica, epoch);
 

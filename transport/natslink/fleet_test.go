@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -43,9 +44,9 @@ func TestFleetWithoutJetStream(t *testing.T) {
 	await(t, 10, all...)
 }
 
-// smallBlocks has a stream's files end after 100 KB each.
+// smallBlocks has a stream's files end after 32 KB each.
 func smallBlocks(o *natslink.Options) {
-	o.Stream = func(c *jetstream.StreamConfig) { c.MaxBytes = 400_000 }
+	o.Stream = func(c *jetstream.StreamConfig) { c.MaxBytes = 120_000 }
 }
 
 // A stream that a fleet lost, in all ways, loses nothing of the fleet's.
@@ -76,7 +77,12 @@ func TestFleetLosesStream(t *testing.T) {
 			}
 			return s
 		}},
-		{"TailCut", cutTail},
+		{"TailCut", func(t *testing.T, s *server.Server) *server.Server {
+			return cutTail(t, s, false)
+		}},
+		{"TailCutWithIndex", func(t *testing.T, s *server.Server) *server.Server {
+			return cutTail(t, s, true)
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -92,7 +98,7 @@ func TestFleetLosesStream(t *testing.T) {
 			await(t, 20, all...)
 			away.close(t)
 			for i := range 60 {
-				writer.putBytes(t, "missed"+strconv.Itoa(i), 3000)
+				writer.putBytes(t, "missed"+strconv.Itoa(i), 1200)
 			}
 			writer.awaitHanded(t)
 			await(t, 80, writer, reader)
@@ -107,16 +113,26 @@ func TestFleetLosesStream(t *testing.T) {
 }
 
 // cutTail stops the server, removes the last block of the stream's messages, all of
-// which were acknowledged, and starts it again.
-func cutTail(t *testing.T, s *server.Server) *server.Server {
+// which were acknowledged, and starts it again. With the index gone too, the server
+// gives the same sequence numbers to other messages.
+func cutTail(t *testing.T, s *server.Server, index bool) *server.Server {
 	_, js := admin(t, s.ClientURL())
-	before := state(t, js).LastSeq
-	s = restart(t, s, func(dir string) { require.NoError(t, os.Remove(lastBlock(t, dir))) })
+	before := state(t, js)
+	s = restart(t, s, func(dir string) {
+		blocks := files(t, dir, ".blk")
+		require.Greater(t, len(blocks), 1)
+		require.NoError(t, os.Remove(blocks[len(blocks)-1]))
+		if index {
+			for _, f := range files(t, dir, "index.db") {
+				require.NoError(t, os.Remove(f))
+			}
+		}
+	})
 	_, js = admin(t, s.ClientURL())
-	after := state(t, js).LastSeq
-	require.Less(t, after, before)
-	require.Positive(t, after)
-	t.Logf("the stream was set back from %d to %d", before, after)
+	after := state(t, js)
+	require.Less(t, after.Msgs, before.Msgs)
+	require.Equal(t, index, after.LastSeq < before.LastSeq)
+	t.Logf("of messages up to %d, %d are left, up to %d", before.LastSeq, after.Msgs, after.LastSeq)
 	return s
 }
 
@@ -131,15 +147,15 @@ func restart(t testing.TB, s *server.Server, between func(dir string)) *server.S
 	return startServer(t, &server.Options{JetStream: true, StoreDir: dir, Port: int(addr.Port())})
 }
 
-func lastBlock(t *testing.T, dir string) string {
-	var blocks []string
-	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if filepath.Ext(path) == ".blk" {
-			blocks = append(blocks, path)
+// files lists those below a folder whose name ends so.
+func files(t testing.TB, dir, suffix string) []string {
+	var found []string
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if strings.HasSuffix(path, suffix) {
+			found = append(found, path)
 		}
 		return err
 	}))
-	require.NotEmpty(t, blocks)
-	slices.Sort(blocks)
-	return blocks[len(blocks)-1]
+	slices.Sort(found)
+	return found
 }

@@ -43,6 +43,7 @@ type streamConn struct {
 	room    chan struct{} // the batch was fetched; one slot
 	check   chan struct{} // look after the stream; one slot
 	dead    chan struct{} // closed when the session has ended
+	cancel  func()        // ends requests that look after the stream
 	closing chan struct{} // closed by Close
 	once    sync.Once
 	done    sync.WaitGroup
@@ -79,10 +80,12 @@ func newStreamConn(l *streamLink, nc *nats.Conn, js jetstream.JetStream, s jetst
 		Protocol: transport.ProtocolVersion, Space: l.space, Replica: c.id, Epoch: c.epoch,
 		Log: crdt.Cursor{Epoch: c.epoch, LSN: crdt.LSN(info.State.LastSeq)}, Want: transport.Everything(), Carrier: true,
 	}}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
 	status := nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
 	c.done.Go(func() {
 		defer nc.RemoveStatusListener(status)
-		c.watch(status)
+		c.watch(ctx, status)
 	})
 	c.done.Go(c.acknowledge)
 	l.up(true)
@@ -90,7 +93,7 @@ func newStreamConn(l *streamLink, nc *nats.Conn, js jetstream.JetStream, s jetst
 }
 
 // watch looks after the stream: that it is the same and has lost nothing.
-func (c *streamConn) watch(status <-chan nats.Status) {
+func (c *streamConn) watch(ctx context.Context, status <-chan nats.Status) {
 	tick := time.NewTicker(c.link.node.opts.Heartbeat)
 	defer tick.Stop()
 	for {
@@ -103,15 +106,15 @@ func (c *streamConn) watch(status <-chan nats.Status) {
 		case <-tick.C:
 		case <-c.check:
 		}
-		if err := c.look(); err != nil {
+		if err := c.look(ctx); err != nil {
 			c.fail(err)
 			return
 		}
 	}
 }
 
-func (c *streamConn) look() error {
-	ctx, cancel := context.WithTimeout(context.Background(), streamTimeout)
+func (c *streamConn) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
 	info, err := c.stream.Info(ctx)
 	if err != nil {
@@ -135,6 +138,7 @@ func (c *streamConn) fail(err error) {
 	if c.ended == nil {
 		c.ended = err
 		close(c.dead)
+		c.cancel()
 		poke(c.ready)
 	}
 }
