@@ -71,7 +71,7 @@ func (s *session) comparable(hello *transport.Hello) error {
 	return nil
 }
 
-// looseExceptions leaves out sets that were parked: reconciliation brings what they
+// looseExceptions leaves out sets that were parked if reconciliation brings what they
 // wait for. What was refused is remembered, to explain why a record stays different.
 func (s *session) looseExceptions(all []transport.Exception, from int) []transport.Exception {
 	s.mu.Lock()
@@ -79,7 +79,7 @@ func (s *session) looseExceptions(all []transport.Exception, from int) []transpo
 	kept := all[:from]
 	for i := range all[from:] {
 		x := all[from+i]
-		if x.State == transport.Parked {
+		if x.State == transport.Parked && s.ranges() {
 			continue
 		}
 		s.turn(&x, "this side")
