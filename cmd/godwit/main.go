@@ -47,6 +47,7 @@ type cli struct {
 
 	Import importCmd `cmd:"" group:"Files" help:"Read records from a JSON array or from NDJSON."`
 	Export exportCmd `cmd:"" group:"Files" help:"Write a record or a collection to standard output."`
+	Bundle bundleCmd `cmd:"" group:"Files" help:"Carry changes to another replica in a file."`
 
 	ImportAutomerge importAutomergeCmd `cmd:"" name:"import-automerge" group:"Files" help:"Merge a file that any Automerge saved into a record."`
 
