@@ -9,8 +9,9 @@ import (
 )
 
 // Resolvers: what a view shows of a slot's candidates. A deletion that is
-// concurrent with a value is a candidate; those that combine or compare values
-// leave it out.
+// concurrent with a value is a candidate, and so is what was deleted or overwritten
+// while it was edited; automerge does not show it, and those that combine or
+// compare values leave both out.
 const (
 	ResolverAutomerge = "automerge" // the greatest operation ID, as every Automerge shows
 	ResolverLWW       = "lww"       // the latest change time; of equal ones the greatest operation ID
@@ -28,7 +29,7 @@ const (
 // Resolvers of whole records; only a policy's default can be one.
 const (
 	ResolverWholeRecord = "whole-record-lww" // the record as of the latest head
-	ResolverUpdateWins  = "update-wins"      // the record whole, if it was edited while another replica deleted it
+	ResolverUpdateWins  = "update-wins"      // the record whole, if it was edited while another replica deleted it; so also what is in it
 	ResolverDeleteWins  = "delete-wins"      // nothing, if it was deleted while another replica edited it
 )
 

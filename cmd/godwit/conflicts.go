@@ -20,7 +20,9 @@ func (conflictsCmd) Help() string {
 	return `A field is in conflict when several replicas wrote different values to it without knowing of each other. None is
 lost: the collection's policy says which is shown, "winner" marks it (where it combines them, none is), and any later
 edit of the field settles it. A field that one replica deleted while another wrote to it is in conflict too: the deletion
-is a candidate with "deleted":true. Under a policy of whole records (whole-record-lww, update-wins, delete-wins) the
+is a candidate with "deleted":true. So is a map, list, text or counter that one replica deleted or overwrote while another
+edited in it: it has "hidden":true, since no Automerge shows it, and who edited it and when. resolve --pick writes it anew.
+Under a policy of whole records (whole-record-lww, update-wins, delete-wins) the
 record itself can be in conflict; its path is "". One line of JSON a conflict; time is in milliseconds since 1970.
 
     godwit conflicts notes
@@ -38,6 +40,7 @@ type conflictLine struct {
 type candidateLine struct {
 	Value   json.RawMessage `json:"value"`             // null of a deletion
 	Deleted bool            `json:"deleted,omitempty"` // it is a deletion
+	Hidden  bool            `json:"hidden,omitempty"`  // it was deleted or overwritten by who had not seen an edit in it
 	Replica string          `json:"replica"`           // "" for an author that is no godwit replica
 	Actor   string          `json:"actor"`
 	Op      string          `json:"op"`
@@ -73,7 +76,7 @@ func (c *conflictsCmd) Run(e *env) error {
 func lineOf(c crdt.Candidate) (candidateLine, error) {
 	value, err := crdt.AppendJSON(nil, c.Value)
 	l := candidateLine{
-		Value: value, Deleted: c.Deleted, Actor: c.Actor.String(), Op: c.Op.String(), Time: c.Time, Hash: c.Hash.String(),
+		Value: value, Deleted: c.Deleted, Hidden: c.Hidden, Actor: c.Actor.String(), Op: c.Op.String(), Time: c.Time, Hash: c.Hash.String(),
 		Message: c.Message, Winner: c.Winner,
 	}
 	if c.Replica != (crdt.ReplicaID{}) {
