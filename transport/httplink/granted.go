@@ -55,10 +55,17 @@ func (c *granted) Stats() (sent, received int64) {
 
 // Send implements transport.Conn. Nothing is sent to a peer whose rights are over.
 func (c *granted) Send(ctx context.Context, f transport.Frame) error {
-	if at := c.expires.Load(); at != 0 && time.Now().UnixNano() >= at {
+	if c.over() {
 		return fmt.Errorf("send: %w: %w", transport.ErrClosed, errExpired)
 	}
 	return c.send(ctx, f)
+}
+
+// over reports whether the rights have ended. A context's deadline is no measure:
+// its timer may be late.
+func (c *granted) over() bool {
+	at := c.expires.Load()
+	return at != 0 && time.Now().UnixNano() >= at
 }
 
 func (c *granted) send(ctx context.Context, f transport.Frame) error {
@@ -101,7 +108,7 @@ func (c *granted) next(ctx context.Context) (transport.Frame, error) {
 	if c.who != nil && limited.Err() == nil {
 		c.wait(limited) // a frame that can't be decoded counts as well
 	}
-	if limited.Err() != nil && ctx.Err() == nil {
+	if ctx.Err() == nil && (limited.Err() != nil || c.over()) {
 		c.end(ctx, transport.CodeExpired, "the token has expired: connect again with a fresh one")
 	}
 	if c.ended != nil {
