@@ -55,7 +55,7 @@ func TestBundlesGoOn(t *testing.T) {
 func TestBundlesOfManySets(t *testing.T) {
 	from, to := open(t, &replica.Options{Space: "crew", Synchronous: persist.Normal}), open(t, nil)
 	require.NoError(t, from.Update(context.Background(), func(tx *replica.Tx) error {
-		for i := range 9000 {
+		for i := range 4100 {
 			if err := tx.Put(key(fmt.Sprint(i)), map[string]any{"text": fmt.Sprintf("%0100d", i)}); err != nil {
 				return err
 			}
