@@ -107,6 +107,18 @@ func (tx *Tx) Withdraw(rid int64, hashes map[crdt.Hash]bool) error {
 	return nil
 }
 
+// WithdrawnOf yields the changes that were withdrawn from the record's history.
+func (r *Reader) WithdrawnOf(rid int64) iter.Seq2[crdt.Hash, error] {
+	return func(yield func(crdt.Hash, error) bool) {
+		last, err := r.lastChange(rid)
+		if err != nil {
+			yield(crdt.Hash{}, err)
+			return
+		}
+		scan(r, func(row row) (h crdt.Hash, err error) { return h, row.fill(h[:], 0) }, qWithdrawn, int64(last), int64(0))(yield)
+	}
+}
+
 // Withdrawn reports whether the change was taken out of its record's history, in
 // the repair of a fork.
 func (l *LogRow) Withdrawn() bool { return l.Source < 0 }

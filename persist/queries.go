@@ -69,6 +69,7 @@ const (
 	qOpenForks
 	qPutFork
 	qWithdraw
+	qWithdrawn
 	qLastView
 	qViews
 	qAddView
@@ -227,6 +228,8 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPutFork: {"write fork", "INSERT INTO forks (" + forkColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET settled = max(settled, excluded.settled)`},
 	qWithdraw: {"withdraw change", "UPDATE log SET source = -1 - source WHERE source >= 0 AND lsn = ?"},
+	qWithdrawn: {"read withdrawn changes", changesFrom + ` SELECT log.hash FROM change JOIN log ON log.lsn = change.lsn
+		WHERE log.source < 0`},
 	qLastView: {"read view changes", "SELECT coalesce(max(seq), 0) FROM views"},
 	qViews: {"read view changes", `SELECT v.seq, r.collection, r.id, v.lsn FROM views v JOIN records r ON r.rid = v.rid
 		WHERE v.seq > ? ORDER BY v.seq LIMIT ?`},

@@ -117,10 +117,10 @@ func (b *batch) repair(k crdt.Key) (rewritten int, err error) {
 		return 0, err
 	}
 	var exceptions []transport.Exception
-	if err := b.settle(k, &exceptions); err != nil {
+	if err := b.unpark([]crdt.Member{{Key: k}}, &exceptions); err != nil {
 		return 0, err
 	}
-	return len(anew), b.unpark([]crdt.Member{{Key: k}}, &exceptions)
+	return len(anew), b.settle(k, &exceptions) // of the forks that unpark met, too
 }
 
 // branch returns the changes that give way and are held here.
@@ -259,7 +259,10 @@ func (b *batch) settleAll(members []crdt.Member, exceptions *[]transport.Excepti
 // written anew is here. A branch of ours that gives way is then withdrawn too, and
 // what is parked of a peer's forgotten.
 func (b *batch) settle(k crdt.Key, exceptions *[]transport.Exception) error {
-	gone := map[crdt.Hash]bool{}
+	gone, err := b.withdrawn(k)
+	if err != nil {
+		return err
+	}
 	for f, err := range b.tx.ForksOf(k) {
 		if err != nil {
 			return err
@@ -288,6 +291,29 @@ func (b *batch) settle(k crdt.Key, exceptions *[]transport.Exception) error {
 		return nil
 	}
 	return b.prune(k, gone, exceptions)
+}
+
+// withdrawn returns what was withdrawn from the record. It may come back, from who has
+// not followed yet.
+func (b *batch) withdrawn(k crdt.Key) (gone map[crdt.Hash]bool, err error) {
+	gone = map[crdt.Hash]bool{}
+	for _, err := range b.tx.ForksOf(k) {
+		if err != nil {
+			return nil, err
+		}
+		rec, err := b.tx.Record(k)
+		if err != nil || rec == nil {
+			return gone, err
+		}
+		for h, err := range b.tx.WithdrawnOf(rec.RID) {
+			if err != nil {
+				return nil, err
+			}
+			gone[h] = true
+		}
+		return gone, nil
+	}
+	return gone, nil
 }
 
 // repairSoon repairs in the background.

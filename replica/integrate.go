@@ -188,7 +188,9 @@ func (b *batch) try(in *inbound) (ref *refusal, waits, added bool, err error) {
 // add checks what only a replica knows, then lets the history check the rest.
 func (b *batch) add(e *entry, c *crdt.Change) (bool, error) {
 	if a := b.w.r.actor.Load(); a != nil && c.Actor() == *a && !e.hist.Has(c.Hash()) {
-		return false, errForged
+		if gone, err := b.withdrawn(e.row.Key); err != nil || !gone[c.Hash()] {
+			return false, errors.Join(err, errForged)
+		}
 	}
 	return e.hist.Add(c)
 }
