@@ -19,7 +19,7 @@ import (
 // pairs makes pairs of Conns between two servers' clients.
 func pairs(t *testing.T, dialAt, acceptAt string) transporttest.Factory {
 	accepted := make(chan transport.Conn)
-	serve(t, newNode(t, acceptAt, nil), &natslink.ServeOptions{
+	serve(t, newNode(t, acceptAt, &natslink.Options{Hub: true}), &natslink.ServeOptions{
 		Space: "conform.1",
 		Accept: func(ctx context.Context, _ string, c transport.Conn, _ transport.Grant) error {
 			select {

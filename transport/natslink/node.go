@@ -204,6 +204,29 @@ func (n *Node) watchDenials() (denied chan error, stop func()) {
 	}
 }
 
+// untilDenied returns a context that ends when the server says no to one of the
+// subjects: it does so beside the answer, which then never comes.
+func (n *Node) untilDenied(ctx context.Context, subjects ...string) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	denied, stop := n.watchDenials()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case err := <-denied:
+				if denies(err, subjects...) {
+					cancel(err)
+				}
+			}
+		}
+	}()
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
 // denies reports whether err is about one of the subjects.
 func denies(err error, subjects ...string) bool {
 	for _, s := range subjects {

@@ -52,10 +52,10 @@ func (l *streamLink) Dial(ctx context.Context) (transport.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	denied, stop := l.node.watchDenials()
-	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, streamTimeout, fmt.Errorf("JetStream does not answer within %v", streamTimeout))
 	defer cancel()
+	ctx, stop := l.node.untilDenied(ctx, "$JS.", "_INBOX.")
+	defer stop()
 	c, err := l.open(ctx, nc)
 	if err == nil {
 		return c, nil
@@ -63,8 +63,8 @@ func (l *streamLink) Dial(ctx context.Context) (transport.Conn, error) {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	for len(denied) > 0 { // then the request was never answered
-		err = <-denied
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = jetstream.ErrJetStreamNotEnabled
 	}
 	// No reason to give up for good: a fleet can do without.
 	return nil, &transport.DialError{Peer: l.String(), Code: transport.CodeClosed, RetryAfter: withoutStream, Err: err}
