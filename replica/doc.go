@@ -148,7 +148,8 @@
 // happened is forked: each side goes on with its own branch and keeps what the other
 // sends, parked, until the fork is repaired (RepairFork, doctor --repair).
 //
-// Of the two, the change with the lesser hash stays, everywhere. The other one, with
+// Of the two, the change with the lesser hash stays, everywhere; of several, the one
+// with the least: they are forks two by two. The other one, with
 // everything that builds on it, is withdrawn by each replica that holds it, and
 // written anew under other actors (crdt.Transplant): the same operations at the same
 // places. So nothing is lost, and what both sides did merges as if each had had an

@@ -10,7 +10,7 @@ CREATE TABLE forks (
 	peer       INTEGER NOT NULL,
 	time       INTEGER NOT NULL,
 	settled    INTEGER NOT NULL,
-	PRIMARY KEY (collection, id, actor, seq, got)
+	PRIMARY KEY (collection, id, actor, seq, got, have)
 ) STRICT, WITHOUT ROWID;
 
 -- Records whose stored value followed another policy and shows something else
