@@ -89,6 +89,7 @@ func TestImportRules(t *testing.T) {
 		{"transport", "crdt", true}, {"transport", "persist", false}, {"transport", "transport/memlink", false},
 		{"transport/memlink", "transport", true}, {"transport/memlink", "transport/httplink", false},
 		{"transport/httplink", "transport/memlink", false}, {"transport/httplink", "replica", false},
+		{"transport/httplink", "transport/auth", false}, {"transport/auth", "transport", true},
 		{"transport/natslink", "transport/httplink", false}, {"transport/httplink", "transport/transporttest", false},
 		{"transport/transporttest", "transport/memlink", false}, {"transport/transporttest", "transport", true},
 		{"replica", "persist", true}, {"replica", "transport", true}, {"replica", "transport/httplink", false},

@@ -1,8 +1,10 @@
 package auth_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +19,13 @@ import (
 func FuzzClaims(f *testing.F) {
 	f.Add([]byte(claims()))
 	f.Add([]byte(claims("aud", "hub", "nbf", 1, "iat", 2.5, "godwit", json.RawMessage(`[{"spaces":["*"],"read":["*/a","b/c"],"relay":true,"admin":true}]`))))
-	f.Add([]byte(`{"sub":"a","sub":"b"}`))
+	for _, h := range readHostile(f) {
+		if parts := strings.Split(h.Token, "."); len(parts) == 3 {
+			if payload, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
+				f.Add(payload)
+			}
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := auth.ParseClaims(data)
 		if err != nil {
@@ -56,6 +64,8 @@ func FuzzKeys(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(b)
 	}
+	f.Add([]byte(okpJWK + `,"kid":"a","alg":"EdDSA","use":"sig","key_ops":["verify"]}`))
+	f.Add([]byte(`{"keys":[` + rsaJWK(f, `,"kid":"b"`) + `,{"kty":"EC","crv":"P-256"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		keys, err := auth.ParseKeys(data)
 		if err != nil {
@@ -78,8 +88,9 @@ func FuzzKeys(f *testing.F) {
 func FuzzToken(f *testing.F) {
 	k := readForger(f)
 	f.Add(k.eddsa(`{"alg":"EdDSA"}`, claims()))
-	f.Add(k.hs256(nil, `{"alg":"none"}`, claims()))
-	f.Add("..")
+	for _, h := range readHostile(f) {
+		f.Add(h.Token)
+	}
 	a := corpusAuthority(f)
 	f.Fuzz(func(t *testing.T, token string) {
 		_, err := a.Token(token, "crew")

@@ -50,13 +50,8 @@ func TestHostileTokens(t *testing.T) {
 	if *writeCorpus {
 		writeHostile(t)
 	}
-	b, err := os.ReadFile("testdata/hostile.json")
-	require.NoError(t, err)
-	var corpus []hostile
-	require.NoError(t, json.Unmarshal(b, &corpus))
-	require.Greater(t, len(corpus), 60)
 	a := corpusAuthority(t)
-	for _, tt := range corpus {
+	for _, tt := range readHostile(t) {
 		t.Run(tt.Name, func(t *testing.T) {
 			g, err := a.Token(tt.Token, "crew")
 			require.Error(t, err)
@@ -68,6 +63,14 @@ func TestHostileTokens(t *testing.T) {
 			require.Less(t, len(told.Message), 600, "what a peer is told stays short")
 		})
 	}
+}
+
+func readHostile(tb testing.TB) (corpus []hostile) {
+	b, err := os.ReadFile("testdata/hostile.json")
+	require.NoError(tb, err)
+	require.NoError(tb, json.Unmarshal(b, &corpus))
+	require.Greater(tb, len(corpus), 60)
+	return corpus
 }
 
 // TestGoodTokens proves that the corpus is refused for what it does, not for how

@@ -25,5 +25,29 @@
 // when that is not answered within another one. While the session is slow,
 // nothing is concluded from silence.
 //
-// Browsers of another origin are refused (the websocket package's default).
+// # Who is let in, and for how long
+//
+// ServerOptions.Authorize says for each request what the peer may do; Authorize
+// makes one of a Verifier, which auth.Authority is. A session lasts as long as its
+// grant: on whatever rung, the server's end is wrapped (granted.go) so that it ends
+// with CodeExpired then, and sends nothing after. A client with a TokenSource sends
+// a fresh token as a frame of the open connection when a quarter of the time is
+// left (renew.go). The server authorises the opening request again with it; a token
+// that grants something else ends the session, because what was negotiated under the
+// old rights no longer holds. The client dials again, at once after CodeExpired.
+// Without a TokenSource an expired token is CodeToken: waiting brings no other.
+//
+// Limits hold for an identity: a subject, or an address where there is none. They are
+// token buckets (golang.org/x/time/rate) shared by all its connections. What opens
+// too much is answered with 429 and Retry-After, which the session's owner honours.
+// What sends too much is read later, so that its own TCP stream slows it down: an
+// honest peer with much to send packs more into a frame then. One that has been over
+// the limit of frames for 10 s without a pause is sent away with CodeRate. At most
+// 10,000 identities without a session are remembered.
+//
+// Requests of web pages are let in by the rules of http.CrossOriginProtection, for
+// every method, since a GET opens a WebSocket here; ServerOptions.Origins names other
+// origins that are trusted. A hub on a loopback address that wants no token also
+// looks at the name it was reached by: otherwise any page could reach it under a
+// name that resolves to 127.0.0.1 (DNS rebinding).
 package httplink
