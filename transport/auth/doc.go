@@ -80,5 +80,9 @@
 // Changed files are read again, at most every Options.Reload; one that can't be
 // read leaves what was read before in force.
 //
+// Verifying a token with Ed25519 takes 1.4 times what its signature alone does, 9 kB
+// and 200 allocations, most of them the strict reading of JSON (2026-11-21, go test
+// -bench Token ./transport/auth, two busy cores). It happens once for a request.
+//
 // Mint is for development and tests: an issuer is another program's business.
 package auth
