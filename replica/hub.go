@@ -19,6 +19,7 @@ const DefaultMaxSpaces = 256
 type Hub struct {
 	dir  string
 	opts Options
+	join func(space string, r *Replica) error // nil: nothing; see OnOpen
 
 	mu     sync.Mutex // guards what follows
 	spaces map[string]*hosted
@@ -43,6 +44,11 @@ func OpenHub(dir string, o *Options) (*Hub, error) {
 	}
 	return &Hub{dir: dir, opts: o.withDefaults(), spaces: map[string]*hosted{}}, nil
 }
+
+// OnOpen has join called for each space that is opened from now on, before anybody
+// else may use it: to connect it to others, for example. An error of it keeps the space
+// closed. It is to be called before anything else is.
+func (h *Hub) OnOpen(join func(space string, r *Replica) error) { h.join = join }
 
 // Accept speaks with a peer about a space, until one side ends the session or
 // ctx does; the peer may do what grant says. It closes conn. A server is handed
@@ -107,6 +113,11 @@ func (h *Hub) open(ctx context.Context, space string, s *hosted, idle *hosted) {
 		opts := h.opts
 		opts.Space = space
 		s.r, s.err = Open(context.WithoutCancel(ctx), filepath.Join(h.dir, space+".db"), &opts)
+		if s.err == nil && h.join != nil {
+			if s.err = h.join(space, s.r); s.err != nil {
+				s.err = errors.Join(s.err, s.r.Close())
+			}
+		}
 	}
 	if s.err != nil {
 		h.mu.Lock()

@@ -20,10 +20,14 @@ type linkFlags struct {
 	CA        string `name:"ca" placeholder:"FILE" help:"Trust the servers of these authorities (PEM), not those that this machine trusts."`
 	Cert      string `placeholder:"FILE" help:"Show this client certificate (PEM)."`
 	Key       string `placeholder:"FILE" help:"The certificate's private key."`
+	natsFlags
 }
 
 // link returns the link to a space.
 func (f *linkFlags) link(url string) (transport.Link, error) {
+	if isNATS(url) {
+		return f.peer(url)
+	}
 	var opts httplink.Options
 	if f.TokenFile != "" {
 		if _, _, err := f.token(context.Background()); err != nil {

@@ -23,6 +23,7 @@ type serveCmd struct {
 	Insecure bool   `help:"Listen beyond this machine without a token, or with tokens that others can read."`
 
 	guardFlags
+	hubFlags
 }
 
 // Help is shown by --help.
@@ -33,10 +34,15 @@ when interrupted or terminated.
     godwit serve --data hub
     godwit serve --data hub --listen :8080 --token-file token
     godwit serve --data hub --listen :8443 --auth-key issuer.pem.pub --tls-cert hub.pem --tls-key hub.key
+    godwit serve --data hub --nats-embedded
+    godwit serve --data hub2 --nats nats://HOST:4222
 
 The space crew is then at http://HOST:PORT/spaces/crew. Beyond this machine it serves only those who show a token or a
 certificate, unless --insecure says that everyone may read and write. Without --tls-cert it speaks HTTP; a proxy before it
-can make that HTTPS. "godwit token" makes keys and tokens. Changed keys and tokens are taken in as they are.`
+can make that HTTPS. "godwit token" makes keys and tokens. Changed keys and tokens are taken in as they are.
+
+With --nats it takes part in the fleets of that server too: hubs share those who connect to nats://HOST:PORT/SPACE, and carry
+changes between them and HTTP. Who may do so is the NATS server's configuration. --nats-embedded is that server too.`
 }
 
 // Run serves until interrupted.
@@ -56,11 +62,15 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", c.Listen)
+	fleets, err := c.hubFlags.start(e, c.Data, c.Insecure, hub)
 	if err != nil {
 		return errors.Join(fmt.Errorf("serve: %w", err), hub.Close())
 	}
-	h := &host{hub: hub, log: e.logger()}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("serve: %w", err), hub.Close(), fleets.stop())
+	}
+	h := &host{hub: hub, fleets: fleets, log: e.logger()}
 	opts.Accept = h.accept
 	h.links = httplink.Handler(opts)
 	h.server = &http.Server{
@@ -76,28 +86,40 @@ func (c *serveCmd) Run(e *env) error {
 		served <- h.server.Serve(listener)
 	}()
 
-	if err := printURL(e, listener.Addr(), config != nil); err != nil {
+	if fleets != nil {
+		fleets.serve(h.accept)
+	}
+	if err := printURL(e, listener.Addr(), config != nil, fleets); err != nil {
 		return errors.Join(err, h.close(served))
 	}
 	select {
 	case err := <-served:
 		served <- err
+	case err := <-fleets.ended():
+		fleets.served <- err
 	case <-e.ctx.Done():
 	}
 	return h.close(served)
 }
 
-func printURL(e *env, addr net.Addr, secure bool) error {
+func printURL(e *env, addr net.Addr, secure bool, fleets *natsHub) error {
 	url := "http://" + addr.String()
 	if secure {
 		url = "https://" + addr.String()
 	}
 	if e.json {
-		if err := e.printJSON(map[string]string{"url": url}); err != nil {
+		line := map[string]string{"url": url}
+		if fleets != nil && fleets.url != "" {
+			line["nats"] = fleets.url
+		}
+		if err := e.printJSON(line); err != nil {
 			return err
 		}
 	} else {
 		e.printf("%s\n", url)
+		if fleets != nil && fleets.url != "" {
+			e.printf("%s\n", fleets.url)
+		}
 	}
 	return e.stdout.Flush()
 }
@@ -105,6 +127,7 @@ func printURL(e *env, addr net.Addr, secure bool) error {
 // host is a running server.
 type host struct {
 	hub    *replica.Hub
+	fleets *natsHub // nil: none
 	links  *httplink.Server
 	server *http.Server
 	log    *slog.Logger
@@ -124,7 +147,7 @@ func (h *host) accept(ctx context.Context, space string, conn transport.Conn, gr
 func (h *host) close(served <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	errs := []error{h.links.Close(ctx), h.server.Close(), h.hub.Close()}
+	errs := []error{h.links.Close(ctx), h.server.Close(), h.fleets.end(), h.hub.Close(), h.fleets.stop()}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		errs = append(errs, fmt.Errorf("serve: %w", err))
 	}

@@ -41,6 +41,7 @@ type peerLine struct {
 	Refused   int64  `json:"refused"` // changes that it did not take
 	Acked     string `json:"acked"`
 	Read      string `json:"read"`
+	Carrier   bool   `json:"carrier"` // no replica, but a stream
 	LastError string `json:"last_error"`
 	Seen      int64  `json:"seen"`
 }
@@ -69,7 +70,7 @@ func statusOf(st replica.Status) statusLine {
 	for _, p := range st.Peers {
 		line.Peers = append(line.Peers, peerLine{
 			Replica: p.Replica.String(), State: p.State, Pending: p.Pending, Refused: p.Refused, Acked: p.Acked.String(), Read: p.Read.String(),
-			LastError: p.LastError, Seen: p.Seen.UnixMilli(),
+			Carrier: p.Carrier, LastError: p.LastError, Seen: p.Seen.UnixMilli(),
 		})
 	}
 	return line
@@ -95,6 +96,9 @@ func printStatus(e *env, st replica.Status) {
 	for _, p := range st.Peers {
 		e.printf("peer        %s %s, seen %s\n", p.Replica, p.State, p.Seen.Format(time.DateTime))
 		e.printf("            %d changes wait for it; it has read to %v, its log was read to %v\n", p.Pending, p.Acked, p.Read)
+		if p.Carrier {
+			e.printf("            a carrier, no replica: what it was handed may be lost before a peer has it\n")
+		}
 		if p.Refused > 0 {
 			e.printf("            it refused %d changes, see doctor\n", p.Refused)
 		}

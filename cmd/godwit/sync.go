@@ -10,7 +10,7 @@ import (
 )
 
 type syncCmd struct {
-	URL string `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME."`
+	URL string `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME, or nats://HOST/NAME."`
 	linkFlags
 
 	selectorFlags
@@ -41,12 +41,12 @@ type synced struct {
 
 // Run exchanges changes once.
 func (c *syncCmd) Run(e *env) error {
-	link, err := c.link(c.URL)
+	exchange, err := c.exchange(e)
 	if err != nil {
 		return err
 	}
 	return e.replica(mayCreate, func(r *replica.Replica) error {
-		n, err := r.Sync(e.ctx, link, c.options()...)
+		n, name, err := exchange(r)
 		var incomplete *replica.IncompleteError
 		if err != nil && !errors.As(err, &incomplete) {
 			return err
@@ -54,10 +54,23 @@ func (c *syncCmd) Run(e *env) error {
 		outside, countErr := r.Outside(e.ctx, c.scope())
 		return errors.Join(err, countErr, printSync(e, synced{
 			Outside: outside,
-			URL:     link.String(), Equal: err == nil, ChangesSent: n.ChangesSent, ChangesReceived: n.ChangesReceived,
+			URL:     name, Equal: err == nil, ChangesSent: n.ChangesSent, ChangesReceived: n.ChangesReceived,
 			BytesSent: n.BytesSent, BytesReceived: n.BytesReceived, Refused: n.Refused, Quarantined: n.Quarantined,
 		}))
 	})
+}
+
+// exchange returns what exchanges changes over the URL.
+func (c *syncCmd) exchange(e *env) (func(*replica.Replica) (n replica.Counts, name string, err error), error) {
+	if isNATS(c.URL) {
+		f, err := c.fleet(c.URL, e.logger())
+		return func(r *replica.Replica) (replica.Counts, string, error) { return f.sync(e.ctx, r, c.options()...) }, err
+	}
+	link, err := c.link(c.URL)
+	return func(r *replica.Replica) (replica.Counts, string, error) {
+		n, err := r.Sync(e.ctx, link, c.options()...)
+		return n, link.String(), err
+	}, err
 }
 
 func printSync(e *env, s synced) error {
@@ -77,7 +90,7 @@ func printSync(e *env, s synced) error {
 }
 
 type connectCmd struct {
-	URLs []string `arg:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME."`
+	URLs []string `arg:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME, or nats://HOST/NAME."`
 	linkFlags
 
 	selectorFlags
@@ -88,13 +101,23 @@ func (connectCmd) Help() string {
 	return `Sends what is committed here, by any process, and prints what arrives as watch does, until interrupted. A connection that
 breaks is dialled again; one that is refused for good (no rights, another space) ends the program.
 ` + selectorHelp + `
-    godwit connect http://localhost:8080/spaces/crew`
+    godwit connect http://localhost:8080/spaces/crew
+    godwit connect nats://localhost:4222/crew`
 }
 
 // Run stays connected.
 func (c *connectCmd) Run(e *env) error {
 	var links []transport.Link
+	var fleets []*fleet
 	for _, url := range c.URLs {
+		if isNATS(url) {
+			f, err := c.fleet(url, e.logger())
+			if err != nil {
+				return err
+			}
+			fleets = append(fleets, f)
+			continue
+		}
 		link, err := c.link(url)
 		if err != nil {
 			return err
@@ -105,11 +128,20 @@ func (c *connectCmd) Run(e *env) error {
 		ctx, cancel := context.WithCancelCause(e.ctx)
 		defer cancel(nil)
 		events := r.Watch(ctx, "")
+		for _, f := range fleets {
+			more, stop, err := f.join(ctx, r, cancel)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			links = append(links, more...)
+		}
 		for _, link := range links {
 			conn, err := r.Connect(link, c.options()...)
 			if err != nil {
 				return err
 			}
+			defer conn.Close()
 			e.note("connecting to %s", link)
 			go func() {
 				<-conn.Done()
