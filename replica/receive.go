@@ -76,6 +76,8 @@ func (s *session) receive(ctx context.Context) error {
 			if err := s.onAck(ctx, f); err != nil {
 				return err
 			}
+		case *transport.Presence:
+			s.r.presence.receive(s, f)
 		case *transport.Ping:
 			s.mu.Lock()
 			s.pong = &transport.Pong{Nonce: f.Nonce}

@@ -26,6 +26,7 @@ type Replica struct {
 	packRoom *transport.PackRoom // what the sessions' packers may keep together
 	rebuilds rebuilds
 	digests  digests
+	presence *presence
 	compiled sync.Map // policies: collection and text -> *crdt.View
 
 	resolverFailures atomic.Int64
@@ -59,6 +60,7 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 		return nil, fmt.Errorf("open replica %s: %w", path, err)
 	}
 	r.tail = newTailer(store)
+	r.presence = newPresence(r)
 	r.packRoom = transport.NewPackRoom(packRoom)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if err := r.claim(ctx, opts.Space); err != nil {
@@ -120,6 +122,7 @@ func (r *Replica) Close() error {
 	r.closed = true
 	r.sessMu.Unlock()
 	r.cancel()
+	r.presence.close()
 	r.wg.Wait()
 	r.tail.close()
 	if err := r.store.Close(); err != nil {

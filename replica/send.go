@@ -92,6 +92,11 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 		reply = o.reply()
 	}
 	o.mu.Unlock()
+	if ack == nil && pong == nil && reply == nil {
+		if notes := o.r.presence.next(o.session); notes != nil {
+			return true, o.conn.Send(ctx, notes)
+		}
+	}
 	switch {
 	case ack != nil:
 		ack.Bare = o.packer != nil && !ack.Resend
@@ -169,6 +174,9 @@ func (o *sender) ship(ctx context.Context, f *transport.Changes) error {
 // tables are dropped, and writes down how far it has read, all only when nothing else
 // goes on.
 func (o *sender) settle(ctx context.Context) error {
+	if o.compares() {
+		return nil
+	}
 	rested := o.packer != nil && o.packer.Rest()
 	if (rested || o.pos != o.sent) && len(o.frames) == 0 {
 		return o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos})

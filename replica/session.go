@@ -115,6 +115,8 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	}
 	r.register(s, true)
 	defer r.register(s, false)
+	r.presence.join(s)
+	defer r.presence.part(s)
 	err := s.loops(ctx)
 	if errors.Is(err, errDone) {
 		err = nil
@@ -223,7 +225,7 @@ func (s *session) shake(ctx context.Context) error {
 // greet exchanges hellos and finds the peer's row.
 func (s *session) greet(ctx context.Context) error {
 	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.r.id, Epoch: s.r.epoch,
-		Want: s.want, Rights: s.grant.Rights(), Volatile: s.aside, Knows: []string{transport.KnowsPack, knowsRanges}, Compare: s.verify != nil}
+		Want: s.want, Rights: s.grant.Rights(), Volatile: s.aside, Knows: []string{transport.KnowsPack, knowsRanges, transport.KnowsPresence}, Compare: s.verify != nil}
 	err := s.r.store.Read(ctx, func(rd *persist.Reader) (err error) {
 		hello.Log = rd.Head()
 		hello.Space, err = rd.Space()

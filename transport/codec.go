@@ -201,6 +201,8 @@ func (c *Codec) parse(kind Kind, body []byte) (Frame, error) {
 	case KindNeed:
 		var w wireNeed
 		return finish(&w, c.unmarshal(body, &w))
+	case KindPresence:
+		return c.parsePresence(body)
 	case KindToken:
 		return c.parseToken(body)
 	default:

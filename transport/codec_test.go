@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
@@ -54,6 +55,10 @@ func frames() map[string]transport.Frame {
 		"pong":      &transport.Pong{Nonce: 1 << 63},
 		"error":     &transport.Error{Code: transport.CodeBusy, Message: "come back later"},
 		"token":     &transport.Token{Bearer: "eyJh.eyJz.c2ln"},
+		"presence": &transport.Presence{Notes: []transport.Note{
+			{Room: "r", Replica: crdt.ReplicaID{1}, Member: 1<<64 - 1, Seq: 9, Kind: transport.NoteState, Holds: 30 * time.Second, Data: []byte(`{"x":1}`)},
+			{Room: "r", Replica: crdt.ReplicaID{2}, Seq: 1, Kind: transport.NoteLeave, Data: []byte{}},
+		}},
 	}
 }
 
@@ -141,6 +146,12 @@ func TestEncodeRefuses(t *testing.T) {
 		"long code":         {&transport.Error{Code: long}, transport.ErrTooLarge},
 		"long token":        {&transport.Token{Bearer: strings.Repeat("x", transport.MaxBearer+1)}, transport.ErrTooLarge},
 		"no token":          {&transport.Token{}, transport.ErrMalformed},
+		"no room":           {&transport.Presence{Notes: []transport.Note{{Seq: 1, Kind: transport.NoteState}}}, transport.ErrMalformed},
+		"no number":         {&transport.Presence{Notes: []transport.Note{{Room: "r", Kind: transport.NoteState}}}, transport.ErrMalformed},
+		"odd note":          {&transport.Presence{Notes: []transport.Note{{Room: "r", Seq: 1, Kind: 4}}}, transport.ErrMalformed},
+		"for too long":      {&transport.Presence{Notes: []transport.Note{{Room: "r", Seq: 1, Kind: 1, Holds: time.Hour}}}, transport.ErrTooLarge},
+		"long note":         {&transport.Presence{Notes: []transport.Note{{Room: "r", Seq: 1, Kind: 1, Data: make([]byte, transport.MaxNote+1)}}}, transport.ErrTooLarge},
+		"many notes":        {&transport.Presence{Notes: make([]transport.Note, transport.MaxNotes+1)}, transport.ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := transport.NewCodec().Encode(tt.frame)

@@ -18,16 +18,15 @@ const (
 	KindPong    Kind = 5
 	KindError   Kind = 6
 
-	KindDigest Kind = 7
-	KindNeed   Kind = 8
-	KindToken  Kind = 10
-
-	// To come: 9 presence.
+	KindDigest   Kind = 7
+	KindNeed     Kind = 8
+	KindPresence Kind = 9
+	KindToken    Kind = 10
 )
 
 // String returns the kind's name, for logs.
 func (k Kind) String() string {
-	names := [...]string{1: "hello", 2: "changes", 3: "ack", 4: "ping", 5: "pong", 6: "error", 7: "digest", 8: "need", 10: "token"}
+	names := [...]string{1: "hello", 2: "changes", 3: "ack", 4: "ping", 5: "pong", 6: "error", 7: "digest", 8: "need", 9: "presence", 10: "token"}
 	if int(k) >= len(names) || names[k] == "" {
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
@@ -35,10 +34,10 @@ func (k Kind) String() string {
 }
 
 // known reports whether this version has frames of the kind.
-func (k Kind) known() bool { return k >= KindHello && k <= KindNeed || k == KindToken }
+func (k Kind) known() bool { return k >= KindHello && k <= KindToken }
 
 // Frame is one message of the protocol: *Hello, *Changes, *Ack, *Ping, *Pong,
-// *Error, *Digest, *Need or *Token.
+// *Error, *Digest, *Need, *Presence or *Token.
 type Frame interface {
 	// Kind returns the frame's kind.
 	Kind() Kind
