@@ -51,6 +51,7 @@ type carried struct {
 	acked    int64     // the position that the server knows to have come down
 	urge     bool      // a request is to go up now, to see whether that works
 	retry    bool      // higher rungs are to be tried
+	held     bool      // an answer brought more than there was room for
 	lost     bool      // the server does not know the connection, or nobody answers
 	finished bool      // the server knows that this end has closed
 }
@@ -208,15 +209,15 @@ func (c *carried) lose(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lost = true
-	c.end(cause)
 	c.signal()
+	c.end(cause)
 }
 
 // again reports whether a request that failed is to be sent again, and waits
 // before it says so. A refusal that is the hub's ends the connection, and so does
 // silence that is too long.
 func (c *carried) again(ctx context.Context, err error, failures int) bool {
-	if !c.running(ctx) {
+	if !c.known(ctx) {
 		return false
 	}
 	wait := min(firstBackoff<<min(failures, 10), lastBackoff)
@@ -240,9 +241,23 @@ func (c *carried) again(ctx context.Context, err error, failures int) bool {
 	case silent+wait >= c.idle: // what was on the way does not count as the hub's word
 		c.lose(fmt.Errorf("no answer for %v: %v", silent.Round(time.Millisecond), err))
 	default:
-		return sleep(ctx, wait)
+		return c.pause(ctx, wait)
 	}
 	return false
+}
+
+// pause waits, and reports whether the connection lasted.
+func (c *carried) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for deadline := time.Now().Add(d); time.Now().Before(deadline) && !c.lost; {
+		if c.wait(ctx, timer.C) != nil {
+			return false
+		}
+	}
+	return !c.lost
 }
 
 // climb looks, now and then, whether a higher rung has become possible: events

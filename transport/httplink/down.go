@@ -79,6 +79,13 @@ func (c *carried) running(ctx context.Context) bool {
 	return ctx.Err() == nil && c.over() == nil
 }
 
+// known reports whether there is still somebody to send requests to.
+func (c *carried) known(ctx context.Context) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ctx.Err() == nil && !c.lost
+}
+
 // urgeUp lets a POST go up now: whether that gets through tells a rung that is
 // blocked from a hub that is away.
 func (c *carried) urgeUp() {
@@ -171,7 +178,7 @@ func (c *carried) poll(ctx context.Context, hold time.Duration) (taken int64, er
 		return 0, err
 	}
 	defer resp.Body.Close()
-	return c.takeBody(ctx, cancel, resp)
+	return c.takeBody(ctx, ctx, cancel, resp)
 }
 
 // eventStream is an answer that brings events.

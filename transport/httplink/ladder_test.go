@@ -188,6 +188,7 @@ func TestBadWeather(t *testing.T) {
 // A connection goes down a rung in place when what carried it no longer gets
 // through, and up again when that does.
 func TestChangesRung(t *testing.T) {
+	t.Parallel()
 	var buffering, getless atomic.Bool
 	h := listen(t, httplink.ServerOptions{Heartbeat: 200 * time.Millisecond, IdleTimeout: 20 * time.Second})
 	m := between(t, h, &middlebox{})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -23,6 +24,8 @@ import (
 // middlebox is a reverse proxy before a hub that gets in the way.
 type middlebox struct {
 	url      string // of the space "crew", through it
+	server   *httptest.Server
+	lines    lines
 	upgrades atomic.Int64
 	requests atomic.Int64
 
@@ -58,7 +61,7 @@ func between(tb testing.TB, h *hub, m *middlebox) *middlebox {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		},
 	}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.requests.Add(1)
 		if isUpgrade(r) {
 			m.upgrades.Add(1)
@@ -67,14 +70,54 @@ func between(tb testing.TB, h *hub, m *middlebox) *middlebox {
 			proxy.ServeHTTP(w, r)
 		}
 	}))
-	server.Config.ErrorLog = quiet
-	server.Start()
-	m.url = server.URL + "/spaces/crew"
+	m.server.Config.ErrorLog = quiet
+	m.lines.Listener = m.server.Listener
+	m.server.Listener = &m.lines
+	m.server.Start()
+	m.url = m.server.URL + "/spaces/crew"
 	tb.Cleanup(func() {
-		server.Close()
+		m.lines.cut(true)
+		m.server.Close()
 		onward.CloseIdleConnections()
 	})
 	return m
+}
+
+// lines are the connections of clients.
+type lines struct {
+	net.Listener
+	mu   sync.Mutex // guards what follows
+	open []net.Conn
+	gone bool
+}
+
+// Accept implements net.Listener.
+func (l *lines) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		l.mu.Lock()
+		gone := l.gone
+		l.open = append(l.open, c)
+		l.mu.Unlock()
+		if !gone {
+			return c, nil
+		}
+		_ = c.Close()
+	}
+}
+
+// cut breaks off what is open; for good, nothing is let through any more.
+func (l *lines) cut(forGood bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = l.gone || forGood
+	for _, c := range l.open {
+		_ = c.Close()
+	}
+	l.open = nil
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -173,9 +216,9 @@ type weather struct {
 	bad  atomic.Int64 // what was done to requests
 }
 
-func newWeather(t *testing.T) *weather {
+func newWeather(tb testing.TB) *weather {
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	tb.Logf("seed %d", seed)
 	return &weather{rand: rand.New(rand.NewPCG(seed, 0))}
 }
 

@@ -101,7 +101,11 @@ func (v *virtual) confirm(at int64) error {
 func (v *virtual) take(w http.ResponseWriter, r *http.Request, at int64) error {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(min(bodyTime, v.idle)))
-	ctx, cancel := context.WithTimeout(r.Context(), takeTime)
+	patience := takeTime
+	if r.Header.Get(headerWait) != "" {
+		patience = answerTime // what goes down is not to be held up
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	body := http.MaxBytesReader(w, r.Body, 2*maxBody)
 	chunk := v.s.chunks.Get().(*[chunkSize]byte)

@@ -38,7 +38,7 @@ func (c *carried) up(ctx context.Context) {
 		case moved: // even if the answer was cut short
 			size, pause, failures = min(2*size, ceiling), firstPause, 0
 		case err == nil && len(p.body) > 0: // the session over there is slow, or the server is odd
-			if !sleep(ctx, firstBackoff) {
+			if !c.pause(ctx, firstBackoff) {
 				return
 			}
 		case err == nil:
@@ -66,9 +66,9 @@ func (c *carried) parcel(ctx context.Context, size int, pause time.Duration) (pa
 		switch {
 		case c.lost || ctx.Err() != nil:
 			return parcel{}, false
-		case len(c.out) > 0 || c.over() != nil || c.next-c.acked >= ackAfter || c.urge || left <= 0:
-			c.urge, c.posted = false, time.Now()
-			p := parcel{at: c.base, ack: c.next, fetch: asks && c.over() == nil, hold: min(pause, answerTime)}
+		case len(c.out) > 0 || c.over() != nil || c.next-c.acked >= ackAfter || c.urge || left <= 0 || c.held && !c.in.full():
+			c.urge, c.held, c.posted = false, false, time.Now()
+			p := parcel{at: c.base, ack: c.next, fetch: asks && c.over() == nil && !c.in.full(), hold: min(pause, answerTime)}
 			if c.gone == nil {
 				p.body = c.from(c.base, size)
 			}
@@ -128,7 +128,9 @@ func (c *carried) post(ctx context.Context, p parcel) (moved bool, err error) {
 	if err := c.confirm(ack, p); err != nil {
 		return false, err
 	}
-	down, err := c.takeBody(ctx, cancel, resp)
+	room, cancelRoom := context.WithTimeout(ctx, answerTime)
+	defer cancelRoom()
+	down, err := c.takeBody(ctx, room, cancel, resp)
 	return down > 0 || ack > p.at, err
 }
 
@@ -145,8 +147,9 @@ func (c *carried) confirm(ack int64, p parcel) error {
 	return nil
 }
 
-// takeBody takes bytes of the stream that an answer carries down.
-func (c *carried) takeBody(ctx context.Context, cancel context.CancelFunc, resp *http.Response) (taken int64, err error) {
+// takeBody takes bytes of the stream that an answer carries down. Those for which
+// the session makes no room before room ends are left, to be fetched again.
+func (c *carried) takeBody(ctx, room context.Context, cancel context.CancelFunc, resp *http.Response) (taken int64, err error) {
 	at, err := position(resp.Header, headerOffset)
 	if err != nil {
 		return 0, c.refusal(resp)
@@ -155,7 +158,13 @@ func (c *carried) takeBody(ctx context.Context, cancel context.CancelFunc, resp 
 	chunk := make([]byte, chunkSize)
 	for {
 		n, err := body.Read(chunk)
-		if wrong := c.accept(ctx, at, chunk[:n]); wrong != nil {
+		switch wrong := c.accept(room, at, chunk[:n]); {
+		case wrong != nil && room.Err() != nil && ctx.Err() == nil:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.held = true
+			return at - start, nil
+		case wrong != nil:
 			return at - start, c.odd(wrong)
 		}
 		at += int64(n)

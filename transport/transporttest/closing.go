@@ -38,6 +38,34 @@ func testCloseDelivers(t *testing.T, a, b transport.Conn) {
 	require.ErrorIs(t, a.Send(ctx, &transport.Ping{}), transport.ErrClosed)
 }
 
+// The end that closes in the midst of sending, and the one that is closed on,
+// leave whole frames in order.
+func testCloseWhileSending(t *testing.T, a, b transport.Conn) {
+	const enough = 20
+	reached := make(chan struct{})
+	sent := async(t, func() error {
+		for i := 0; ; i++ {
+			if i == enough {
+				close(reached)
+			}
+			if err := a.Send(context.Background(), noise(i, 5000)); err != nil {
+				return err
+			}
+		}
+	})
+	received := async(t, func() error {
+		for i := 0; ; i++ {
+			if err := expect(context.Background(), b, i, i+1); err != nil {
+				return err
+			}
+		}
+	})
+	<-reached
+	require.NoError(t, a.Close())
+	require.ErrorIs(t, sent(), transport.ErrClosed)
+	require.ErrorIs(t, received(), transport.ErrClosed)
+}
+
 func testCloseUnblocksRecv(t *testing.T, a, b transport.Conn) {
 	receive := func(c transport.Conn) func() error {
 		return async(t, func() error {

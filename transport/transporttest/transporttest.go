@@ -3,6 +3,7 @@ package transporttest
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,30 +19,40 @@ type Factory func(tb testing.TB) (dialled, accepted transport.Conn)
 // patience bounds what must not hang. No test waits for it when all is well.
 const patience = 30 * time.Second
 
+// test is one of the suite; a is one end, b the other.
+type test struct {
+	name string
+	test func(t *testing.T, a, b transport.Conn)
+}
+
 // Run holds the Conns of a carrier, without faults, against the contract of
 // transport.Conn. Each test gets a new pair, and is run with either end first.
 func Run(t *testing.T, factory Factory) {
-	for _, tt := range []struct {
-		name string
-		test func(t *testing.T, a, b transport.Conn)
-	}{
+	run(t, factory, []test{
 		{"RoundTrip", testRoundTrip},
 		{"Order", testOrder},
 		{"LargestFrame", testLargestFrame},
+		{"HugeSet", testHugeSet},
 		{"OversizeRefused", testOversizeRefused},
 		{"BothWaysAtOnce", testBothWaysAtOnce},
 		{"BackPressure", testBackPressure},
 		{"SlowReceiver", testSlowReceiver},
 		{"CancelledRecv", testCancelledRecv},
+		{"CancelledRecvRace", testCancelledRecvRace},
 		{"CancelledSend", testCancelledSend},
 		{"EndedContext", testEndedContext},
 		{"CloseDelivers", testCloseDelivers},
+		{"CloseWhileSending", testCloseWhileSending},
 		{"CloseUnblocksRecv", testCloseUnblocksRecv},
 		{"CloseUnblocksSend", testCloseUnblocksSend},
 		{"PeerCloseUnblocksSend", testPeerCloseUnblocksSend},
 		{"CloseTwice", testCloseTwice},
 		{"Stats", testStats},
-	} {
+	})
+}
+
+func run(t *testing.T, factory Factory, tests []test) {
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Run("Dialled", func(t *testing.T) {
 				a, b := factory(t)
@@ -142,6 +153,41 @@ func testLargestFrame(t *testing.T, a, b transport.Conn) {
 	require.NoError(t, err)
 	require.NoError(t, sent())
 	require.True(t, equalSets(want.Sets, got.(*transport.Changes).Sets))
+}
+
+// A change set of the most changes and about the most bytes that there may be,
+// in parts as a session cuts it, with small frames the other way.
+func testHugeSet(t *testing.T, a, b transport.Conn) {
+	ctx := within(t)
+	const parts, members = 8, 2500
+	want := make([]*transport.Changes, parts)
+	for i := range want {
+		data := noise(i, members*400).Sets[0].Members[0].Data
+		want[i] = &transport.Changes{Part: uint64(i), More: i < parts-1, Sets: []transport.Set{{}}}
+		for j := range members {
+			m := transport.Member{Collection: "c", ID: strconv.Itoa(j), Data: data[j*400 : (j+1)*400]}
+			want[i].Sets[0].Members = append(want[i].Sets[0].Members, m)
+		}
+	}
+	sent := async(t, func() error {
+		for _, part := range want {
+			if err := a.Send(ctx, part); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for i, part := range want {
+		require.NoError(t, b.Send(ctx, &transport.Ping{Nonce: uint64(i)}))
+		got, err := b.Recv(ctx)
+		require.NoError(t, err)
+		require.Equal(t, part.More, got.(*transport.Changes).More)
+		require.True(t, equalSets(part.Sets, got.(*transport.Changes).Sets), "part %d", i)
+		back, err := a.Recv(ctx)
+		require.NoError(t, err)
+		require.Equal(t, &transport.Ping{Nonce: uint64(i)}, back)
+	}
+	require.NoError(t, sent())
 }
 
 func equalSets(a, b []transport.Set) bool { // much faster than reflection on megabytes
