@@ -34,6 +34,7 @@ type contest struct {
 	tracks    bool   // an object or counter was overwritten
 	writes    []opID // since then: the latest operations, but for increments
 	hidden    []opID // what was overwritten and has edits
+	stale     bool   // something came since hidden was last looked through
 }
 
 // tracked is an object or counter that was edited or overwritten.
@@ -187,6 +188,7 @@ func (h *History) noteWrite(k slotKey, id opID, o *Op) {
 	}
 	if at.tracks && o.Action != Increment {
 		at.writes = append(h.unseen(at.writes, id), id)
+		at.stale = true
 	}
 }
 

@@ -34,50 +34,72 @@ func (h *History) greatest(ids []opID) []opID {
 
 // deletionsAt returns the deletions at a place that are concurrent with what is
 // visible there: made without seeing it, and not seen by it.
-func (h *History) deletionsAt(at place) (found []opID) {
+func (h *History) deletionsAt(at place) []opID {
 	d := h.contests.slots[at.slotKey()]
 	if d == nil {
 		return nil
 	}
+	var concurrent []opID
 	for _, id := range d.live {
-		concurrent := true
-		for v := range at.slot.all {
-			if h.sees(id, v) || h.sees(v, id) {
-				concurrent = false
-				break
-			}
-		}
-		if concurrent && h.emptied(id, at.slot, d) {
-			found = append(found, id)
+		if !h.ordered(id, at.slot) {
+			concurrent = append(concurrent, id)
 		}
 	}
-	return found
+	return h.emptied(concurrent, at.slot, d)
+}
+
+// ordered reports whether a deletion was made knowing what is visible in a slot, or
+// the reverse.
+func (h *History) ordered(id opID, s *slot) bool {
+	for v := range s.all {
+		if h.sees(id, v) || h.sees(v, id) {
+			return true
+		}
+	}
+	return false
 }
 
 // emptiers returns the deletions that nothing followed at a place where nothing is
 // visible. Where several only together left nothing, all of them did.
-func (h *History) emptiers(at place) (found []opID) {
+func (h *History) emptiers(at place) []opID {
 	d := h.contests.slots[at.slotKey()]
-	for _, id := range d.live {
-		if h.emptied(id, at.slot, d) {
+	if found := h.emptied(d.live, at.slot, d); found != nil {
+		return found
+	}
+	return slices.Clone(d.live)
+}
+
+// emptied returns those of some deletions that left their slot empty. One that
+// settles a conflict leaves the winner, and is no deletion of the field.
+func (h *History) emptied(ids []opID, s *slot, d *contest) (found []opID) {
+	if len(ids) == 0 {
+		return nil
+	}
+	overwriters := h.overwriters(s, d)
+	for _, id := range ids {
+		empty := true
+		for p, by := range overwriters {
+			// Which deletes itself what it has seen is the usual case.
+			if h.sees(id, p) && !slices.Contains(by, id) && !h.seesAny(id, by) {
+				empty = false
+				break
+			}
+		}
+		if empty {
 			found = append(found, id)
 		}
-	}
-	if found == nil {
-		return slices.Clone(d.live)
 	}
 	return found
 }
 
-// emptied reports whether a deletion left its slot empty. One that settles a
-// conflict leaves the winner, and is no deletion of the field.
-func (h *History) emptied(id opID, s *slot, d *contest) bool {
+// overwriters returns the operations that overwrote whatever was in a slot since the
+// first branch.
+func (h *History) overwriters(s *slot, d *contest) map[opID][]opID {
 	overwriters := map[opID][]opID{}
-	var todo []opID
+	todo := slices.Clone(d.deletions)
 	for v := range s.all {
 		todo = append(todo, v)
 	}
-	todo = append(todo, d.deletions...)
 	for len(todo) > 0 {
 		by := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -92,10 +114,5 @@ func (h *History) emptied(id opID, s *slot, d *contest) bool {
 			overwriters[p] = append(overwriters[p], by)
 		}
 	}
-	for p, by := range overwriters {
-		if h.sees(id, p) && !slices.ContainsFunc(by, func(o opID) bool { return o == id || h.sees(id, o) }) {
-			return false
-		}
-	}
-	return true
+	return overwriters
 }

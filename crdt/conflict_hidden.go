@@ -36,13 +36,16 @@ func (h *History) noteEdit(t *tracked, id opID) {
 		return
 	}
 	t.edits = append(h.unseen(t.edits, id), id)
+	if t.slot != nil {
+		t.slot.stale = true
+	}
 	h.list(t)
 }
 
 // noteOverwritten takes in that an operation overwrites or deletes an object or
 // counter.
 func (h *History) noteOverwritten(t *tracked, at *contest, id opID) {
-	t.slot = at
+	t.slot, at.stale = at, true
 	t.edits = h.unseen(t.edits, id) // here, since increments that overwrite are not among the slot's writes
 	if !h.seesAny(id, t.overs) {
 		t.overs = append(t.overs, id)
@@ -69,15 +72,9 @@ func (h *History) hiddenAt(at place) (found []candidate) {
 	if c == nil || len(c.hidden) == 0 {
 		return nil
 	}
-	c.hidden = slices.DeleteFunc(c.hidden, func(id opID) bool {
-		t := d.tracked[id]
-		if t.edits = slices.DeleteFunc(t.edits, func(e opID) bool { return h.settledBy(c.writes, t, e) }); len(t.edits) > 0 {
-			return false
-		}
-		t.listed = false
-		d.hidden--
-		return true
-	})
+	if c.stale {
+		h.unlist(c)
+	}
 	for _, id := range c.hidden {
 		if !h.isBuried(id) {
 			found = append(found, candidate{id: id, edit: h.newest(d.tracked[id].edits)})
@@ -88,6 +85,20 @@ func (h *History) hiddenAt(at place) (found []candidate) {
 		found = found[:maxUnseen]
 	}
 	return found
+}
+
+// unlist takes out of a slot's list what was settled.
+func (h *History) unlist(c *contest) {
+	c.stale = false
+	c.hidden = slices.DeleteFunc(c.hidden, func(id opID) bool {
+		t := h.contests.tracked[id]
+		if t.edits = slices.DeleteFunc(t.edits, func(e opID) bool { return h.settledBy(c.writes, t, e) }); len(t.edits) > 0 {
+			return false
+		}
+		t.listed = false
+		h.contests.hidden--
+		return true
+	})
 }
 
 // settledBy reports whether one of the latest writes to a slot was made knowing
