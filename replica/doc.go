@@ -50,6 +50,42 @@
 // doubt, and this is written down with the new cursor: that one is in its log,
 // and would hide the loss if the session breaks off before it is made good.
 //
+// # Scopes and rights
+//
+// A session carries, in each direction, the records that all concerned agree to
+// (carry, in scope.go): sent is what the peer wants (its Hello), may read (its Grant)
+// and is to be pushed (this side's options); taken is what this side wants and the
+// peer may write. The rule stands in one place a direction, sender.sends and
+// session.forbidden, and reconciliation asks the same carry. The reserved collection
+// goes wherever anything goes, and only admins write it; but the tags of a record name
+// it, so they go where the record goes.
+//
+// A set of which the peer may have a part goes out as that part, a set of its own: sets
+// are atomic among the records that a replica may hold. A set that a peer may not bring
+// in part is refused whole, and nothing of it is kept. What is held already needs no
+// right, so that a resend is no offence. Without the right to relay a peer brings its own
+// replica's actors only; and since a replica's name is all that tells actors apart, a
+// name belongs to the subject that first showed it.
+//
+// A cursor is worth something only together with the filter under which the log was read
+// to it: what the peer sends, and what it may write. Both are in one hash (readFilter),
+// kept in the peer's row; another one leads to reconciliation. So a wider selector, and
+// wider rights, bring what was left out. A direction in which nothing is carried moves no
+// cursor.
+//
+// A condition on a field is evaluated on the record as it is when the log is read, not as
+// it was at the change: the stored value of back then is not kept. Hence a record that has
+// left is not even sent the change by which it left. A record that comes in is sent its
+// latest change; the peer parks that, and whoever parks a set has a run of reconciliation
+// made, which brings the rest (lack.go). Considered and left: sending the whole history with
+// the first change that passes, which needs to remember what was passed over, cannot over
+// a reconnection, and sends it again in each session. A policy that changes what is shown
+// brings records in only with their next change or the next reconciliation.
+//
+// What a peer refuses is kept in its file (refused.go): a refusal stands while the peer's
+// rights, told by the hash in its Hello, and the record are what they were. Standing ones
+// are sent by no path, and a one-shot exchange that leaves them is not complete.
+//
 // # Policies
 //
 // A collection's policy is this replica's own, else the space's, else automerge.
