@@ -27,6 +27,7 @@ type reconciler struct {
 	drained chan struct{}        // one slot: replies is empty
 	start   chan struct{}        // one slot: make a run now
 
+	unsure  bool     // what came from the peer in earlier sessions may be lost to it, and is streamed
 	strange bool     // the peer's Read is not where its log was read: not to be stored; for the writer goroutine
 	reach   crdt.LSN // the peer's log reached so far when it answered a Need, at least; for the reconciler
 
@@ -237,6 +238,7 @@ func (s *session) sentLoose(u *supply) {
 	defer s.mu.Unlock()
 	for _, set := range u.sets {
 		s.counts.ChangesSent += len(set.Members)
+		s.r.counters.changesSent.Add(int64(len(set.Members)))
 	}
 }
 
@@ -252,6 +254,7 @@ func (s *session) ends(ctx context.Context, run *run) error {
 	clear(s.arrived)
 	s.compared(run.complete() && run.differing == 0)
 	s.mu.Unlock()
+	s.r.counters.reconciled(run)
 	if failed := run.failure(); failed != nil {
 		s.r.opts.Logger.Warn("reconcile", logPeer, s.them.Replica, logError, failed)
 	}

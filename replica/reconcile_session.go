@@ -22,6 +22,10 @@ func (s *session) place(first *transport.Changes) {
 	if s.aside {
 		s.strange, s.due = true, s.ranges()
 	}
+	// What it lost it has to get again: by reconciliation if that goes both ways, else by
+	// the stream.
+	both := s.out.within(s.inn) && (s.filter == crdt.Hash{} || s.filter == s.out.hash())
+	s.unsure = (elsewhere || s.peer.Doubt) && !both
 	s.at = first.From
 }
 
