@@ -24,7 +24,9 @@ import (
 // that has to take the rung.
 func ladderLink(t *testing.T, hub *replica.Replica, rung httplink.Rung, before func(w http.ResponseWriter, r *http.Request) bool, buffers bool) transport.Link {
 	handler := httplink.Handler(&httplink.ServerOptions{
-		Accept: func(ctx context.Context, _ string, c transport.Conn, g transport.Grant) error { return hub.Accept(ctx, c, g) },
+		Accept: func(ctx context.Context, _ string, c transport.Conn, g transport.Grant) error {
+			return hub.Accept(ctx, c, g)
+		},
 	})
 	server := httptest.NewServer(handler)
 	target, err := url.Parse(server.URL)

@@ -20,6 +20,7 @@ type linkFlags struct {
 	CA        string `name:"ca" placeholder:"FILE" help:"Trust the servers of these authorities (PEM), not those that this machine trusts."`
 	Cert      string `placeholder:"FILE" help:"Show this client certificate (PEM)."`
 	Key       string `placeholder:"FILE" help:"The certificate's private key."`
+	Rung      string `enum:"auto,ws,sse,poll,post" default:"auto" help:"Carry it over HTTP by this alone: a WebSocket, server-sent events, long-poll or single POSTs; auto takes the first that gets through."`
 	natsFlags
 }
 
@@ -40,6 +41,9 @@ func (f *linkFlags) link(url string) (transport.Link, error) {
 		return nil, err
 	}
 	opts.HTTPClient = client
+	if f.Rung != "auto" {
+		opts.Rung = httplink.Rung(f.Rung)
+	}
 	link, err := httplink.New(url, &opts)
 	if err != nil {
 		return nil, &usageError{err}

@@ -298,15 +298,23 @@ func (c *carried) quiet(ctx context.Context) bool {
 	}
 }
 
-// patient reads from a body, and cancels its request when a single read takes
-// longer than most.
+// errSlow ends a request that took too long, which may be the fault of the way.
+var errSlow = errors.New("no answer in time")
+
+// within returns a context for a request, and what ends it with errSlow.
+func within(ctx context.Context) (_ context.Context, slow func(), cancel context.CancelFunc) {
+	ctx, end := context.WithCancelCause(ctx)
+	return ctx, func() { end(errSlow) }, func() { end(nil) }
+}
+
+// patient reads from a body, and calls slow when a single read takes longer than most.
 type patient struct {
-	body   io.Reader
-	most   time.Duration
-	cancel context.CancelFunc
+	body io.Reader
+	most time.Duration
+	slow func()
 }
 
 func (p *patient) Read(b []byte) (int, error) {
-	defer time.AfterFunc(p.most, p.cancel).Stop()
+	defer time.AfterFunc(p.most, p.slow).Stop()
 	return p.body.Read(b)
 }

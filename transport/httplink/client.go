@@ -240,9 +240,9 @@ func (l *link) unanswered(ctx context.Context, err error) error {
 }
 
 // wayError is the error for what broke off, or did not answer in time, unless ctx
-// had ended.
+// had ended for another reason.
 func (l *link) wayError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && context.Cause(ctx) != errSlow {
 		return l.refused(transport.CodeClosed, ctx.Err())
 	}
 	return &wayError{l.refused(transport.CodeClosed, err)}
@@ -315,6 +315,8 @@ func codeOfStatus(status int) string {
 		return transport.CodeSpace
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		return transport.CodeBusy
+	case status == http.StatusRequestEntityTooLarge:
+		return transport.CodeTooLarge
 	case status >= 500:
 		return transport.CodeInternal
 	}

@@ -3,6 +3,7 @@ package httplink
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -169,16 +170,16 @@ func (c *carried) get(ctx context.Context, accept string, hold time.Duration) (*
 
 // poll fetches what comes down within hold, once.
 func (c *carried) poll(ctx context.Context, hold time.Duration) (taken int64, err error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, slow, cancel := within(ctx)
 	defer cancel()
-	timer := time.AfterFunc(hold+bodyTime, cancel)
+	timer := time.AfterFunc(hold+bodyTime, slow)
 	resp, err := c.get(ctx, mediaBytes, hold)
 	timer.Stop()
 	if err != nil {
 		return 0, err
 	}
 	defer resp.Body.Close()
-	return c.takeBody(ctx, ctx, cancel, resp)
+	return c.takeBody(ctx, ctx, slow, resp)
 }
 
 // eventStream is an answer that brings events.
@@ -197,19 +198,19 @@ func (e *eventStream) close() {
 // in time, something on the way keeps the answer until it is whole. The stream
 // lives on with running.
 func (c *carried) openEvents(ctx, running context.Context) (*eventStream, error) {
-	running, cancel := context.WithCancel(running)
+	running, slow, cancel := within(running)
 	defer context.AfterFunc(ctx, cancel)()
-	timer := time.AfterFunc(min(c.l.opts.Probe, 2*time.Second+4*c.trip), cancel)
+	timer := time.AfterFunc(min(c.l.opts.Probe, 2*time.Second+4*c.trip), slow)
 	defer timer.Stop()
 	resp, err := c.get(running, mediaEvents, c.silence)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	e := &eventStream{resp, bufio.NewReaderSize(&patient{resp.Body, 2 * c.silence, cancel}, 2*maxEvent), cancel}
+	e := &eventStream{resp, bufio.NewReaderSize(&patient{resp.Body, 2 * c.silence, slow}, 2*maxEvent), cancel}
 	if _, err := e.lines.Peek(1); err != nil || running.Err() != nil {
 		e.close()
-		return nil, c.l.wayError(ctx, fmt.Errorf("server-sent events do not get through: %w", errors.Join(err, running.Err())))
+		return nil, c.l.wayError(ctx, fmt.Errorf("server-sent events do not get through: %w", cmp.Or(context.Cause(running), err)))
 	}
 	return e, nil
 }

@@ -24,9 +24,9 @@ type parcel struct {
 // up sends what is to go up until the connection ends. On the lowest rung the
 // answers bring what comes down.
 func (c *carried) up(ctx context.Context) {
-	size, ceiling, pause, failures := maxBody, maxBody, firstPause, 0
+	size, pause, failures := newSizer(), firstPause, 0
 	for {
-		p, ok := c.parcel(ctx, size, pause)
+		p, ok := c.parcel(ctx, size.now, pause)
 		if !ok {
 			return
 		}
@@ -36,7 +36,8 @@ func (c *carried) up(ctx context.Context) {
 		case err == nil && p.end:
 			return
 		case moved: // even if the answer was cut short
-			size, pause, failures = min(2*size, ceiling), firstPause, 0
+			size.grow()
+			pause, failures = firstPause, 0
 		case err == nil && len(p.body) > 0: // the session over there is slow, or the server is odd
 			if !c.pause(ctx, firstBackoff) {
 				return
@@ -47,11 +48,28 @@ func (c *carried) up(ctx context.Context) {
 			return
 		default:
 			failures++
-			size = max(size/2, minBody)
-			if errors.As(err, &refused) && refused.Code == transport.CodeTooLarge {
-				ceiling = size
-			}
+			size.shrink(errors.As(err, &refused) && refused.Code == transport.CodeTooLarge)
 		}
+	}
+}
+
+// sizer says how many bytes of the stream a body may hold: half as many when one
+// did not get through, twice as many after some that did, as far as none that
+// large was refused for its size.
+type sizer struct{ now, most, good int }
+
+func newSizer() sizer { return sizer{now: maxBody, most: maxBody} }
+
+func (s *sizer) grow() {
+	if s.good++; s.good%16 == 0 {
+		s.now = min(2*s.now, s.most)
+	}
+}
+
+func (s *sizer) shrink(forGood bool) {
+	s.now, s.good = max(s.now/2, minBody), 0
+	if forGood {
+		s.most = s.now
 	}
 }
 
@@ -112,9 +130,9 @@ func (c *carried) post(ctx context.Context, p parcel) (moved bool, err error) {
 	if p.end {
 		h.Set(headerEnd, "1")
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, slow, cancel := within(ctx)
 	defer cancel()
-	timer := time.AfterFunc(bodyTime+takeTime, cancel)
+	timer := time.AfterFunc(bodyTime+takeTime, slow)
 	resp, err := c.l.request(ctx, http.MethodPost, p.body, h)
 	timer.Stop()
 	if err != nil {
@@ -130,7 +148,7 @@ func (c *carried) post(ctx context.Context, p parcel) (moved bool, err error) {
 	}
 	room, cancelRoom := context.WithTimeout(ctx, answerTime)
 	defer cancelRoom()
-	down, err := c.takeBody(ctx, room, cancel, resp)
+	down, err := c.takeBody(ctx, room, slow, resp)
 	return down > 0 || ack > p.at, err
 }
 
@@ -149,12 +167,12 @@ func (c *carried) confirm(ack int64, p parcel) error {
 
 // takeBody takes bytes of the stream that an answer carries down. Those for which
 // the session makes no room before room ends are left, to be fetched again.
-func (c *carried) takeBody(ctx, room context.Context, cancel context.CancelFunc, resp *http.Response) (taken int64, err error) {
+func (c *carried) takeBody(ctx, room context.Context, slow func(), resp *http.Response) (taken int64, err error) {
 	at, err := position(resp.Header, headerOffset)
 	if err != nil {
 		return 0, c.refusal(resp)
 	}
-	start, body := at, &patient{resp.Body, bodyTime, cancel}
+	start, body := at, &patient{resp.Body, bodyTime, slow}
 	chunk := make([]byte, chunkSize)
 	for {
 		n, err := body.Read(chunk)
