@@ -13,32 +13,32 @@ import (
 	"github.com/godwitdb/godwit/transport/httplink"
 )
 
-// BenchmarkRoundTrip measures two hops over loopback, and beside them the same
-// over a bare WebSocket: the limit.
+// BenchmarkRoundTrip measures two hops over loopback on each rung, and beside them
+// the same over a bare WebSocket: the limit.
 func BenchmarkRoundTrip(b *testing.B) {
 	ctx := context.Background()
 	change := &transport.Changes{End: true, Sets: []transport.Set{{Members: []transport.Member{
 		{Collection: "customers", ID: "c1", Data: make([]byte, 120)},
 	}}}}
-	b.Run("Link", func(b *testing.B) {
-		h := listen(b, httplink.ServerOptions{})
-		c, err := dial(b, h.url, nil)
-		require.NoError(b, err)
-		s := <-h.sessions
-		go func() {
-			for {
-				f, err := s.conn.Recv(ctx)
-				if err != nil || s.conn.Send(ctx, f) != nil {
-					return
+	for _, rung := range httplink.Rungs() {
+		b.Run(string(rung), func(b *testing.B) {
+			h := listen(b, httplink.ServerOptions{})
+			c, accepted := h.connect(b, h.url, &httplink.Options{Rung: rung})
+			go func() {
+				for {
+					f, err := accepted.Recv(ctx)
+					if err != nil || accepted.Send(ctx, f) != nil {
+						return
+					}
 				}
+			}()
+			for b.Loop() {
+				require.NoError(b, c.Send(ctx, change))
+				_, err := c.Recv(ctx)
+				require.NoError(b, err)
 			}
-		}()
-		for b.Loop() {
-			require.NoError(b, c.Send(ctx, change))
-			_, err := c.Recv(ctx)
-			require.NoError(b, err)
-		}
-	})
+		})
+	}
 	b.Run("BareWebSocket", func(b *testing.B) {
 		server := httptest.NewServer(http.HandlerFunc(echo))
 		defer server.Close()

@@ -1,6 +1,7 @@
 // Package httplink carries frames over HTTP: a client link that dials a hub's
 // space, and a server that hosts spaces. A connection is a WebSocket (RFC 6455),
-// one binary message a frame.
+// one binary message a frame, or what gets through instead: server-sent events
+// down and POST up, long-poll down and POST up, or single POSTs.
 //
 //	link, err := httplink.New("https://hub.example/spaces/crew", &httplink.Options{Token: token})
 //
@@ -23,7 +24,63 @@
 //
 // A connection that was silent for a heartbeat is probed with a ping, and closed
 // when that is not answered within another one. While the session is slow,
-// nothing is concluded from silence.
+// nothing is concluded from silence. A timer does it, and a session runs in a
+// goroutine of its own and not in that of the request which opened it: an idle
+// connection keeps no goroutine for its heartbeat and no stack that HTTP has grown.
+//
+// # The ladder
+//
+// A dial takes the highest rung that gets through. A WebSocket shows that by
+// something that comes down it, events by a first line: a proxy may open the one
+// and pass nothing, or keep the other until the answer is whole. A refusal that
+// carries Godwit-Code is the hub's own and final, and so is a 401, or a 429 or 503
+// with Retry-After; what else goes wrong with a request may be the work of
+// something on the way, and the next rung is tried. A rung counts as blocked only
+// when a lower one got through in the same dial, for Options.ClimbAfter, twice as
+// long each time, at most an hour; when nothing gets through that is forgotten. A
+// connection on a lower rung looks every ClimbAfter for more: events and polls take
+// over in place, for a WebSocket (probed with the subprotocol "godwit.probe", which
+// opens no session) it ends once it is quiet, and the session dials again. A rung
+// that fails three times in a row while POSTs are answered is left for the next
+// one, in place too.
+//
+// Below the WebSocket a connection is virtual: each way a stream of bytes, of
+// messages behind their length in 4 bytes (big-endian), and each byte has a position
+// (stream.go). So a message may be larger than any body, a body may be cut anywhere,
+// and a request that is lost, repeated or overtaken neither loses, repeats nor
+// reorders a frame. The alternative, numbered messages, would need bodies of 9 MiB
+// where nginx takes 1 MiB. Each end keeps what the other has not acknowledged, and
+// takes no more than 1 MiB and one message that the session does not fetch: then it
+// does not read, and the sender's buffer fills. On the server such a connection
+// has no goroutine of its own; ServerOptions.IdleTimeout after the last request it
+// ends. The client gives up after the same time without an answer.
+//
+// All requests go to the URL of the space, and each is authorised anew, with
+// headers from Options.HeaderFunc and TokenSource. The id has 128 random bits and
+// is of use only to the subject that opened the connection, in its space, with
+// equal rights. It stands in a header, since URLs get into logs.
+//
+//	POST  without Godwit-Link                 opens: 201, Godwit-Link: ID, Godwit-Idle: ms
+//	POST  Godwit-Link, Godwit-Offset: of the body's first byte, Godwit-Ack: what came down
+//	                                          200, Godwit-Ack: what came up, empty body
+//	  with Godwit-Wait: ms                    the body goes down, from Godwit-Offset on, within that time
+//	  with Godwit-End: 1                      nothing more comes up after the body
+//	GET   Godwit-Link, Last-Event-ID: what came down, Godwit-Wait: ms
+//	                                          200, Godwit-Offset and the body, within that time: a poll
+//	  with Accept: text/event-stream          200, "id: POSITION" after its bytes, "data: BASE64"; a comment
+//	                                          after Godwit-Wait of silence; "event: end"
+//
+// An answer with Godwit-End: 1 is the last. POSTs are of application/octet-stream,
+// which a web page of another origin can't send unasked. Refusals are 400 (a
+// header), 405, 409 (positions that do not fit: the connection is given up), 410 (no
+// such connection: dial again), 413 and 415, besides those of the opening. Bodies
+// are at most 512 KiB, half of that after one that did not get through, and so on
+// down to 4 KiB; the server takes twice the most. One that does not arrive within 30 s, or
+// the idle time, is cut off, and what came of it counts.
+//
+// Measured with BenchmarkRoundTrip (two hops over loopback, a change of 120 bytes,
+// 2 cores, November 2026), in multiples of a bare WebSocket's 72 us: WebSocket
+// 1.03, events 1.7, poll 6.0, post 2.1.
 //
 // # Who is let in, and for how long
 //
