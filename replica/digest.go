@@ -291,6 +291,8 @@ type digestView struct {
 	r  *Replica
 	rd *persist.Reader
 	t  *digestTree
+
+	read map[uint64][]placed // of leaves that were read, the items by place
 }
 
 // part is all places that begin with some bits.
@@ -376,22 +378,53 @@ func (v *digestView) prints(p part, fan uint8) ([]transport.Print, error) {
 
 // items reads those of the part, by place.
 func (v *digestView) items(p part) (all []placed, err error) {
-	for i, leaves := 0, v.t.span(p); i < len(leaves); i++ {
-		for _, rid := range leaves[i].rids {
-			it, ok, err := v.rd.ItemAt(int64(rid))
-			if err == nil && ok {
-				ok, err = v.t.of.holds(v.r, v.rd, it.Key)
-			}
-			if err != nil {
-				return nil, err
-			}
-			if at := place(&it); ok && p.has(at.Place) {
-				all = append(all, at)
-			}
+	first := p.prefix >> (64 - v.t.bits)
+	for i := range uint64(len(v.t.span(p))) {
+		leaf, err := v.leaf(first + i)
+		if err != nil {
+			return nil, err
+		}
+		from, _ := slices.BinarySearchFunc(leaf, p.prefix, func(it placed, at uint64) int { return cmp.Compare(it.Place, at) })
+		to := from
+		for to < len(leaf) && p.has(leaf[to].Place) {
+			to++
+		}
+		if all == nil {
+			all = leaf[from:to:to]
+		} else {
+			all = append(all, leaf[from:to]...)
+		}
+	}
+	return all, nil
+}
+
+// keepLeaves is of how many leaves a view keeps the items.
+const keepLeaves = 1024
+
+// leaf reads the items of a leaf, by place.
+func (v *digestView) leaf(i uint64) ([]placed, error) {
+	if all, ok := v.read[i]; ok {
+		return all, nil
+	}
+	var all []placed
+	for _, rid := range v.t.leaves[i].rids {
+		it, ok, err := v.rd.ItemAt(int64(rid))
+		if err == nil && ok {
+			ok, err = v.t.of.holds(v.r, v.rd, it.Key)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, place(&it))
 		}
 	}
 	slices.SortFunc(all, func(a, b placed) int {
 		return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Heads, b.Heads))
 	})
+	if v.read == nil || len(v.read) >= keepLeaves {
+		v.read = map[uint64][]placed{}
+	}
+	v.read[i] = all
 	return all, nil
 }

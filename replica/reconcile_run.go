@@ -15,8 +15,8 @@ const (
 	batchRecords = 512     // asked for at once
 	batchBytes   = 1 << 20 // of their names and clocks, the last one apart
 	mostRanges   = 1 << 11 // compared at once
-	spareAsks    = 1000    // requests in a row that lead to nothing
-	mostAsks     = 2000    // requests, and one for each leaf
+	spareAsks    = 64      // requests in a row that lead to nothing, and one for each 1000 leaves
+	mostAsks     = 200     // requests, and one for each few leaves
 	mostTries    = 3       // to explain why a record differs
 	mostPushes   = 6       // to have the peer take a record
 	haveBytes    = 64      // a Have, beside its name and clock
@@ -97,7 +97,7 @@ func (r *run) next(ctx context.Context, before ...transport.Frame) error {
 	switch {
 	case len(r.differs) == 0 && len(r.queue) == 0:
 		r.over = true
-	case r.idle > spareAsks || r.requests > mostAsks+r.count/leafItems:
+	case r.idle > spareAsks+r.count/(1000*leafItems) || r.requests > mostAsks+r.count/(4*leafItems):
 		r.err, r.over = errLeadsNowhere, true
 	case len(r.differs) >= batchRecords || len(r.queue) == 0:
 		need, err := r.need(ctx)
@@ -251,6 +251,7 @@ func (r *run) takeDigest(ctx context.Context, f *transport.Digest) error {
 		for _, it := range out.differs {
 			if it.Heads != 0 || !r.blind {
 				r.differs = append(r.differs, want{place: it.Place})
+				r.s.r.counters.differing.Add(1)
 			}
 		}
 		return nil
@@ -307,6 +308,7 @@ func (r *run) takeNeed(ctx context.Context, f *transport.Need) error {
 	if err != nil {
 		return err
 	}
+	r.s.keptBack(u)
 	frames, _ := loose(u, r.id+1)
 	r.s.sentLoose(u)
 	return r.next(ctx, frames...)
