@@ -48,7 +48,7 @@ func (s *session) compareSoon() {
 		return
 	}
 	s.due, s.begun = true, true
-	signal(s.start)
+	s.soon()
 }
 
 // compared takes down what a run has shown. The caller holds mu.

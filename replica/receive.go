@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/transport"
@@ -158,6 +159,7 @@ func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 func (s *session) deliver(ctx context.Context, d *delivery) error {
 	select {
 	case s.in <- d:
+		s.applies.wake()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -206,12 +208,6 @@ func (in inbound) tooLarge(format string, args ...any) inbound {
 func (s *session) apply(ctx context.Context) error {
 	for {
 		var batch []*delivery
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case d := <-s.in:
-			batch = append(batch, d)
-		}
 		for more := true; more; {
 			select {
 			case d := <-s.in:
@@ -219,6 +215,9 @@ func (s *session) apply(ctx context.Context) error {
 			default:
 				more = false
 			}
+		}
+		if len(batch) == 0 {
+			return nil
 		}
 		if err := s.applyAll(ctx, batch); err != nil {
 			return err
@@ -313,7 +312,9 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 	if ack.Resend && ack.Through.LSN == 0 {
 		s.acked = crdt.Cursor{Epoch: s.r.epoch} // under another filter than before
 	}
-	s.poke()
+	if s.heard = time.Now(); !s.idle || s.rewind || len(ack.Exceptions) > 0 {
+		s.poke()
+	}
 	through := ack.Through
 	if ack.Bare {
 		var err error

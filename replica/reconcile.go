@@ -26,6 +26,13 @@ type reconciler struct {
 	asks    chan transport.Frame // the peer's, in order behind the change sets that went before them
 	drained chan struct{}        // one slot: replies is empty
 	start   chan struct{}        // one slot: make a run now
+	timeout chan struct{}        // one slot: the time is up
+
+	reconciles worker // see reconcile
+
+	// For the worker.
+	timer   *time.Timer // signals timeout
+	current *run        // that goes on; nil: none
 
 	unsure  bool     // what came from the peer in earlier sessions may be lost to it, and is streamed
 	strange bool     // the peer's Read is not where its log was read: not to be stored; for the writer goroutine
@@ -47,7 +54,7 @@ type reconciler struct {
 
 func newReconciler() reconciler {
 	return reconciler{
-		asks: make(chan transport.Frame, maxAsks), drained: make(chan struct{}, 1), start: make(chan struct{}, 1),
+		asks: make(chan transport.Frame, maxAsks), drained: make(chan struct{}, 1), start: make(chan struct{}, 1), timeout: make(chan struct{}, 1),
 		arrived: map[uint64]uint64{}, turned: map[crdt.Key]string{},
 	}
 }
@@ -67,7 +74,7 @@ func (s *session) ranges() bool { return slices.Contains(s.them.Knows, knowsRang
 func (r *reconciler) waits(idle bool) bool {
 	if r.due && !r.begun && idle {
 		r.begun = true
-		signal(r.start)
+		r.soon()
 	}
 	return r.due
 }
@@ -77,6 +84,7 @@ func (r *reconciler) waits(idle bool) bool {
 func (r *reconciler) ask(f transport.Frame) {
 	select {
 	case r.asks <- f:
+		r.reconciles.wake()
 	default:
 	}
 }
@@ -129,33 +137,33 @@ func loose(u *supply, id uint64) (frames []transport.Frame, whole uint64) {
 
 // reconcile answers what the peer asks, and makes runs of this side's own.
 func (s *session) reconcile(ctx context.Context) error {
-	timer := time.NewTimer(s.pause())
-	defer timer.Stop()
-	var current *run
 	for {
+		current := s.current
 		var err error
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		default:
+			return nil
 		case f := <-s.asks:
 			if answer, ok := answerTo(f); !ok {
 				err = s.answer(ctx, f)
 			} else if current != nil && answer == current.id {
 				err = current.take(ctx, f)
-				timer.Reset(requestTimeout)
+				s.alarm(requestTimeout)
 			}
 		case <-s.start:
 			if current == nil && s.ranges() {
 				current, err = s.begins(ctx)
-				timer.Reset(requestTimeout)
+				s.alarm(requestTimeout)
 			}
-		case <-timer.C:
+		case <-s.timeout:
 			if current == nil {
 				signal(s.start)
 			} else {
 				err = current.again(ctx)
 			}
-			timer.Reset(requestTimeout)
+			s.alarm(requestTimeout)
 		}
 		if err != nil {
 			return err
@@ -165,8 +173,31 @@ func (s *session) reconcile(ctx context.Context) error {
 				return err
 			}
 			current = nil
-			timer.Reset(s.pause())
+			s.alarm(s.pause())
 		}
+		s.current = current
+	}
+}
+
+// soon has a run made.
+func (r *reconciler) soon() {
+	signal(r.start)
+	r.reconciles.wake()
+}
+
+// alarm has the reconciler look after some time, and not at the time set before.
+func (r *reconciler) alarm(after time.Duration) {
+	if r.timer == nil {
+		r.timer = time.AfterFunc(after, func() {
+			signal(r.timeout)
+			r.reconciles.wake()
+		})
+		return
+	}
+	r.timer.Reset(after)
+	select {
+	case <-r.timeout:
+	default:
 	}
 }
 

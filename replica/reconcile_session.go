@@ -70,7 +70,7 @@ func (s *session) comparable(hello *transport.Hello) error {
 	}
 	if s.verify != nil {
 		s.due, s.begun = true, true
-		signal(s.start)
+		s.soon()
 	}
 	return nil
 }

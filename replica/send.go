@@ -56,16 +56,15 @@ func (s *session) send(ctx context.Context) error {
 		case <-ear.wake:
 			settle.Reset(settleAfter)
 		case <-s.wake:
-			resend.Reset(resendAfter)
 			settle.Reset(settleAfter)
 		case <-resend.C:
-			s.mu.Lock()
-			s.rewind = s.rewind || len(s.flight) > 0
-			s.mu.Unlock()
-			resend.Reset(resendAfter)
+			resend.Reset(s.overdue())
 		case <-settle.C:
 			if err := out.settle(ctx); err != nil {
 				return err
+			}
+			if out.awaits() {
+				settle.Reset(settleAfter)
 			}
 		}
 	}
@@ -75,7 +74,7 @@ func (s *session) send(ctx context.Context) error {
 func (o *sender) step(ctx context.Context) (more bool, err error) {
 	o.mu.Lock()
 	ack, pong, rewind := o.ack, o.pong, o.rewind
-	o.ack, o.pong, o.rewind = nil, nil, false
+	o.ack, o.pong, o.rewind, o.idle = nil, nil, false, false
 	if rewind && !bug(bugIgnoreResend) {
 		o.sent, o.pos, o.flight, o.frames, o.told = o.acked, o.acked, nil, nil, false
 		if o.packer != nil {
@@ -104,6 +103,9 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	case pong != nil:
 		return true, o.conn.Send(ctx, pong)
 	case reply != nil:
+		if f, ok := reply.(*transport.Changes); ok && o.packer != nil {
+			reply = o.packer.Pack(f)
+		}
 		return true, o.conn.Send(ctx, reply)
 	case o.compares() || !room:
 		return false, nil
@@ -118,6 +120,13 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	f := o.frames[0]
 	o.frames = o.frames[1:]
 	return true, o.ship(ctx, f)
+}
+
+// awaits reports whether an acknowledgement is to come.
+func (s *session) awaits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.flight) > 0
 }
 
 // hasRoom reports whether the window allows another frame. The caller holds mu.
@@ -144,10 +153,27 @@ func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if (o.once || oneShot(o.conn)) && o.peerDone && len(o.flight) == 0 && o.ack == nil && !o.due {
+	if o.ends() && o.peerDone && len(o.flight) == 0 && o.ack == nil && !o.due {
 		return false, errDone
 	}
+	o.idle = !o.ends()
 	return false, nil
+}
+
+// ends reports whether the session ends when both sides have everything.
+func (o *sender) ends() bool { return o.once || oneShot(o.conn) }
+
+// overdue asks for a resend if nothing was acknowledged for long, and returns when to
+// look again.
+func (s *session) overdue() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waited := time.Since(s.heard)
+	if len(s.flight) > 0 && waited < resendAfter {
+		return resendAfter - waited
+	}
+	s.rewind = s.rewind || len(s.flight) > 0
+	return resendAfter
 }
 
 // ship sends a frame and notes it as in flight.
@@ -158,6 +184,9 @@ func (o *sender) ship(ctx context.Context, f *transport.Changes) error {
 		bytes += set.Size()
 	}
 	o.mu.Lock()
+	if len(o.flight) == 0 {
+		o.heard = time.Now()
+	}
 	o.flight = append(o.flight, flight{through: f.Through, bytes: bytes})
 	o.counts.ChangesSent += changes
 	o.mu.Unlock()
@@ -193,7 +222,7 @@ func (o *sender) settle(ctx context.Context) error {
 // read takes the next page of the log and makes frames of what is for the peer.
 func (o *sender) read(ctx context.Context) error {
 	for len(o.frames) == 0 && !o.out.none {
-		rows, err := o.r.tail.after(ctx, o.pos.LSN)
+		rows, err := o.r.tail.after(ctx, o.pos.LSN, o.told && !o.ends())
 		if err != nil || len(rows) == 0 {
 			return err
 		}

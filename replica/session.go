@@ -49,8 +49,9 @@ type session struct {
 
 	unpacker transport.Unpacker // of receive
 
-	in   chan *delivery // from receive to apply
-	wake chan struct{}  // pokes send; one slot
+	applies worker         // see apply
+	in      chan *delivery // from receive to apply
+	wake    chan struct{}  // pokes send; one slot
 	reconciler
 
 	mu       sync.Mutex // guards what follows
@@ -58,6 +59,8 @@ type session struct {
 	at       crdt.Cursor     // how far we have read the peer's log, durably
 	acked    crdt.Cursor     // how far the peer has read ours, durably
 	flight   []flight        // sent and not acked
+	heard    time.Time       // when something was acknowledged, or sent with nothing in flight
+	idle     bool            // the sender has nothing to do when an acknowledgement comes
 	rewind   bool            // the peer asked for a resend from acked
 	ack      *transport.Ack  // to be sent
 	pong     *transport.Pong // to be sent
@@ -126,15 +129,20 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	return s, s.name(err)
 }
 
-// loops runs the three goroutines and returns why the first of them ended.
+// loops runs sender, receiver and workers, and returns why the first of them ended.
 func (s *session) loops(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	for _, loop := range []func(context.Context) error{s.receive, s.apply, s.send, s.reconcile} {
-		wg.Go(func() { cancel(loop(ctx)) })
-	}
+	s.alarm(s.pause())
+	s.applies.begin(ctx, &wg, s.apply, cancel)
+	s.reconciles.begin(ctx, &wg, s.reconcile, cancel)
+	wg.Go(func() { cancel(s.receive(ctx)) })
+	cancel(s.send(ctx))
+	s.applies.end()
+	s.reconciles.end()
 	wg.Wait()
+	s.timer.Stop()
 	return context.Cause(ctx)
 }
 

@@ -195,8 +195,11 @@ func (t *tailer) keep(rows []persist.LogRow) {
 // after returns the rows behind a position, up to about pageBytes and in whole
 // sets, from memory if it reaches back that far, else from the file. The rows
 // are shared: not to be modified.
-func (t *tailer) after(ctx context.Context, lsn crdt.LSN) ([]persist.LogRow, error) {
-	if rows, ok := t.recent(lsn); ok {
+//
+// live says that the caller listens, and that it is enough for it to learn of a row
+// when it is woken: then the file is not asked for what may just have been committed.
+func (t *tailer) after(ctx context.Context, lsn crdt.LSN, live bool) ([]persist.LogRow, error) {
+	if rows, ok := t.recent(lsn, live); ok {
 		return rows, nil
 	}
 	var rows []persist.LogRow
@@ -207,9 +210,12 @@ func (t *tailer) after(ctx context.Context, lsn crdt.LSN) ([]persist.LogRow, err
 	return rows, translate(err)
 }
 
-func (t *tailer) recent(lsn crdt.LSN) ([]persist.LogRow, bool) {
+func (t *tailer) recent(lsn crdt.LSN, live bool) ([]persist.LogRow, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if live && lsn+1 == t.next {
+		return nil, true
+	}
 	if len(t.rows) == 0 || lsn+1 < t.rows[0].LSN || lsn+1 >= t.next {
 		return nil, false
 	}

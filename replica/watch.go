@@ -75,7 +75,7 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, vi
 	defer r.tail.unlisten(ear)
 	follow := newFollower(r)
 	for {
-		rows, err := r.tail.after(ctx, pos)
+		rows, err := r.tail.after(ctx, pos, false)
 		if ctx.Err() != nil {
 			return
 		}
