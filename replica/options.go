@@ -46,7 +46,7 @@ type Options struct {
 
 // Defaults of Options.
 const (
-	DefaultCacheBytes    = 64 << 20
+	DefaultCacheBytes    = 32 << 20
 	DefaultMaxClockAhead = time.Minute
 
 	DefaultReconcileEvery = 10 * time.Minute
