@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -117,4 +118,48 @@ func TestAFloodOfRefusals(t *testing.T) {
 	for _, f := range all {
 		require.Equal(t, key("1"), f.Key, "the other one does not exist")
 	}
+}
+
+// Even a peer that has the whole log sent again is not sent what it refused, until it
+// grants other rights.
+func TestWhatWasRefusedIsNotStreamedAgain(t *testing.T) {
+	net := network(t)
+	a := open(t, nil)
+	serve(t, net, "a", a)
+	put(t, a, "1", `{"v":1}`)
+	put(t, a, "2", `{"v":1}`)
+	streamed := func(rights byte, refuse ...string) (all []string) {
+		p := dialRaw(t, net.Link("old", "a"))
+		h := hello()
+		h.Rights = crdt.Hash{rights}
+		p.shakeAs(h)
+		for {
+			f, ok := p.recv().(*transport.Changes)
+			if !ok {
+				continue
+			}
+			ack := &transport.Ack{Through: f.Through}
+			for _, set := range f.Sets {
+				for _, m := range set.Members {
+					all = append(all, m.ID)
+					c, err := crdt.ParseChange(m.Data)
+					require.NoError(t, err)
+					if slices.Contains(refuse, m.ID) {
+						ack.Exceptions = append(ack.Exceptions, transport.Exception{Collection: m.Collection, ID: m.ID, Hash: c.Hash(), State: transport.Refused, Code: transport.CodeRights})
+					}
+				}
+			}
+			p.send(ack)
+			if f.End {
+				require.Empty(t, p.push(member("x", authored(t, 1)[0])), "so that the ack was read")
+				require.NoError(t, p.conn.Close())
+				return all
+			}
+		}
+	}
+	require.Equal(t, []string{"1", "2"}, streamed(1, "1"))
+	require.Equal(t, []string{"1: rights"}, refusals(t, a))
+	require.Equal(t, []string{"2"}, streamed(1))
+	require.Equal(t, []string{"1", "2"}, streamed(2, "2"))
+	require.Eventually(t, func() bool { return slices.Equal([]string{"2: rights"}, refusals(t, a)) }, wait, tick, "written down when the session has ended")
 }

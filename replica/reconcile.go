@@ -284,6 +284,7 @@ func (s *session) ends(ctx context.Context, run *run) error {
 	s.due, s.begun, s.failed, s.differ = false, false, run.failure(), run.differing
 	clear(s.arrived)
 	s.compared(run.complete() && run.differing == 0)
+	s.absolve(run)
 	s.mu.Unlock()
 	s.r.counters.reconciled(run)
 	if failed := run.failure(); failed != nil {

@@ -55,6 +55,9 @@ func (r *run) judge(rd *persist.Reader, w *want, h *transport.Have) (again *want
 	if r.blind {
 		next.clock = nil
 		if r.names {
+			if rec != nil && rec.Clock.Covers(h.Clock) {
+				return nil, nil // what differs is not for the peer
+			}
 			next.clock = least(rec, h.Clock)
 			return &next, nil
 		}

@@ -173,7 +173,11 @@ func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
 		return lsn, err
 	}
 	if may, err := u.s.offers(u.rd, rows); err != nil || !may {
-		u.haves[u.rows[lsn]].Kept = true
+		for i := range rows {
+			if index, ok := u.rows[rows[i].LSN]; ok {
+				u.haves[index].Kept = true
+			}
+		}
 		return rows[len(rows)-1].LSN, err
 	}
 	var set transport.Set

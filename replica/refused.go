@@ -164,3 +164,34 @@ func (s *session) remember(rows []*persist.Refusal) {
 		s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN}
 	}
 }
+
+// keptBack remembers of which records a set is not sent because it was refused: it
+// explains why they stay different.
+func (s *session) keptBack(u *supply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range u.haves {
+		if h.Kept && len(s.turned) < maxTurned {
+			s.turned[h.Key] = "the peer refused a change of it"
+		}
+	}
+}
+
+// absolve forgets refusals of records that a run found equal: the peer has the changes
+// from elsewhere. The caller holds mu.
+func (s *session) absolve(run *run) {
+	if !run.complete() || run.differing > len(run.left) || s.compares() {
+		return
+	}
+	differs := map[crdt.Key]bool{}
+	for _, d := range run.left {
+		differs[d.Key] = true
+	}
+	for change, was := range s.refused {
+		if run.of.covers(change.key) && !differs[change.key] {
+			delete(s.refused, change)
+			s.counts.Refused--
+			s.retried = append(s.retried, was.id)
+		}
+	}
+}

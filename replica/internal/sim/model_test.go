@@ -55,7 +55,9 @@ func (m *model) forget(w *world) (lost int) {
 		all = append(all, n.holdings())
 	}
 	for _, a := range m.acks {
-		held := slices.ContainsFunc(all, func(h holdings) bool { _, ok := h[a.members[0]]; return ok })
+		held := !slices.ContainsFunc(a.members, func(m member) bool { // nobody need hold them all
+			return !slices.ContainsFunc(all, func(h holdings) bool { _, ok := h[m]; return ok })
+		})
 		if !held && !a.lost {
 			a.lost = true
 			lost++
@@ -69,6 +71,7 @@ func (w *world) converge() {
 	w.note("calm; heal all")
 	w.net.SetFaults(memlink.Faults{})
 	w.net.HealAll()
+	w.allow()
 	for _, n := range w.nodes {
 		n.syncs.Wait()
 	}

@@ -27,7 +27,8 @@ type node struct {
 	cache int // bytes
 	path  string
 	life  int
-	off   atomic.Int64 // what its clock is off, nanoseconds
+	off   atomic.Int64                    // what its clock is off, nanoseconds
+	grant atomic.Pointer[transport.Grant] // of its peers
 
 	rngMu sync.Mutex // guards rng: sessions draw their jitter
 	rng   *rand.Rand
@@ -80,9 +81,13 @@ func (n *node) open() {
 	}
 	n.watch = startWatcher(n)
 	for _, net := range []*memlink.Network{n.w.net, n.w.stick.net} {
-		dead := n.dead
+		dead, stick := n.dead, net != n.w.net
 		l, err := net.Listen(n.name, func(ctx context.Context, c transport.Conn) error {
-			return r.Accept(ctx, gate{c, dead}, transport.FullGrant())
+			grant := transport.FullGrant()
+			if !stick {
+				grant = *n.grant.Load()
+			}
+			return r.Accept(ctx, gate{c, dead}, grant)
 		})
 		need(err, "listen as %s", n)
 		n.listeners = append(n.listeners, l)
@@ -241,14 +246,14 @@ func (n *node) disconnect(to *node) {
 }
 
 // sync exchanges once, in the background; the channel is closed at the end.
-func (n *node) sync(to *node) <-chan struct{} {
+func (n *node) sync(to *node, opts ...replica.LinkOption) <-chan struct{} {
 	done := make(chan struct{})
 	link, r := n.link(to), n.r
 	ctx, stop := context.WithTimeout(n.ctx, time.Duration(1+n.w.rng.IntN(100))*time.Second)
 	n.syncs.Go(func() {
 		defer close(done)
 		defer stop()
-		if _, err := r.Sync(ctx, link); err != nil && !excused(err) {
+		if _, err := r.Sync(ctx, link, opts...); err != nil && !n.w.excuses(err) {
 			n.complain("sync with %s: %v", to, err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/transport"
 	"github.com/godwitdb/godwit/transport/memlink"
 )
 
@@ -31,8 +32,10 @@ type world struct {
 	model model
 	stick *stick
 	big   bool // a big set is still to come
-	began time.Time
-	trace []string
+
+	restricted bool // a node has taken rights from its peers
+	began      time.Time
+	trace      []string
 }
 
 // failure is what is wrong, thrown through the schedule.
@@ -61,6 +64,8 @@ func newWorld(seed uint64, dir string) *world {
 	for i, name := range names {
 		n := &node{w: w, name: name, cache: cache, rng: rand.New(rand.NewPCG(seed, uint64(i+1)))}
 		n.path = filepath.Join(dir, name+".0.db")
+		full := transport.FullGrant()
+		n.grant.Store(&full)
 		w.nodes = append(w.nodes, n)
 	}
 	for i, n := range w.nodes[:3] {
@@ -153,6 +158,9 @@ var steps = []step{
 	{3, (*world).policy},
 	{5, (*world).plug},
 	{4, (*world).observe},
+	{3, (*world).restrict},
+	{5, (*world).syncPart},
+	{2, (*world).fetch},
 }
 
 func (w *world) step() {
