@@ -39,7 +39,7 @@ func (r *Replica) integrate(ctx context.Context, s *session, all []*delivery, th
 				switch {
 				case err != nil:
 					return err
-				case ref != nil && !bug(bugTakeForbidden):
+				case ref != nil:
 					exceptions = append(exceptions, s.deny(&d.sets[i], ref))
 				default:
 					if err := b.take(&d.sets[i], &exceptions); err != nil {

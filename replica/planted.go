@@ -20,8 +20,6 @@ const (
 	bugWrongWinner          // replicas with the same policy pick different winners
 	bugLostWakeUp           // some commits wake nobody
 	bugReuseActor           // a new opening goes on with the last one's actor
-	bugTakeForbidden        // what a peer may not write is taken
-	bugSendForbidden        // what a peer may not read is sent
 	bugSkipRange            // reconciliation passes over some ranges
 	bugStalePrint           // the prints of some records do not follow
 	bugNeedForgets          // some sets that reconciliation finds missing are not sent
