@@ -100,6 +100,7 @@ const (
 	qDeleteWaits
 
 	qQuarantined
+	qQuarantinedCount
 	qQuarantinedOf
 	qQuarantineUse
 	qQuarantineOldest
@@ -260,6 +261,8 @@ var queries = [numQueries]struct{ what, sql string }{
 	qInsertWait:   {"park set", "INSERT OR IGNORE INTO parked_on (collection, id, parked) VALUES (?, ?, ?)"},
 	qDeleteParked: {"unpark set", "DELETE FROM parked WHERE id = ?"},
 	qDeleteWaits:  {"unpark set", "DELETE FROM parked_on WHERE parked = ?"},
+
+	qQuarantinedCount: {"count quarantined changes", "SELECT count(*) FROM quarantine"},
 
 	qQuarantined:   {"read quarantine", "SELECT " + quarantineColumns + " FROM quarantine ORDER BY id"},
 	qQuarantinedOf: {"read quarantine", "SELECT " + quarantineColumns + " FROM quarantine WHERE peer = ? ORDER BY id"},

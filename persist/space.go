@@ -47,6 +47,9 @@ func (r *Reader) ParkedCount() (int, error) {
 	return int(n), err
 }
 
+// QuarantinedCount counts the refused changes that are kept.
+func (r *Reader) QuarantinedCount() (int64, error) { return r.count(qQuarantinedCount) }
+
 // count returns the one number of a query.
 func (r *Reader) count(q query, args ...driver.Value) (int64, error) {
 	row, err := r.one(q, args...)

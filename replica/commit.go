@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/persist"
@@ -14,6 +15,7 @@ import (
 // staged in the batch is written when it returns nil. Memory that it changed
 // is forgotten if the transaction does not commit.
 func (r *Replica) commit(ctx context.Context, source int64, fn func(*batch) error) error {
+	start := time.Now()
 	err := r.store.Commit(ctx, func(tx *persist.Tx) error {
 		if tx.Foreign() {
 			r.w.reset()
@@ -27,6 +29,9 @@ func (r *Replica) commit(ctx context.Context, source int64, fn func(*batch) erro
 		}
 		return b.flush()
 	})
+	if err == nil {
+		r.counters.committed(start)
+	}
 	return translate(err)
 }
 

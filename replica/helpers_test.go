@@ -72,9 +72,9 @@ func network(t testing.TB) *memlink.Network {
 	return net
 }
 
-func syncWith(t testing.TB, r *replica.Replica, link transport.Link) replica.Counts {
+func syncWith(t testing.TB, r *replica.Replica, link transport.Link, opts ...replica.LinkOption) replica.Counts {
 	t.Helper()
-	n, err := r.Sync(context.Background(), link)
+	n, err := r.Sync(context.Background(), link, opts...)
 	require.NoError(t, err)
 	return n
 }

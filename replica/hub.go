@@ -24,7 +24,8 @@ type Hub struct {
 	mu     sync.Mutex // guards what follows
 	spaces map[string]*hosted
 	tick   int64
-	closed bool
+
+	draining, closed bool
 }
 
 // hosted is an open space.
@@ -54,7 +55,20 @@ func (h *Hub) OnOpen(join func(space string, r *Replica) error) { h.join = join 
 // ctx does; the peer may do what grant says. It closes conn. A server is handed
 // this function.
 func (h *Hub) Accept(ctx context.Context, space string, conn transport.Conn, grant transport.Grant) error {
-	return h.With(ctx, space, func(r *Replica) error { return r.Accept(ctx, conn, grant) })
+	hosted, err := h.acquire(ctx, space)
+	if err != nil {
+		refuse(ctx, conn, err)
+		return fmt.Errorf("space %q: %w", space, err)
+	}
+	defer h.release(hosted)
+	h.mu.Lock()
+	draining := h.draining
+	h.mu.Unlock()
+	if draining { // Drain may not know the space
+		refuse(ctx, conn, &transport.Error{Code: errDraining.code, Message: errDraining.message})
+		return nil
+	}
+	return hosted.r.Accept(ctx, conn, grant)
 }
 
 // With opens the space if need be and runs fn on it; it stays open meanwhile.

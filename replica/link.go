@@ -15,7 +15,7 @@ import (
 // handed this function.
 func (r *Replica) Accept(ctx context.Context, conn transport.Conn, grant transport.Grant) error {
 	_, err := r.run(ctx, conn, terms{grant: grant, want: transport.Everything(), push: transport.Everything()})
-	if errors.Is(err, transport.ErrClosed) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, transport.ErrClosed) || errors.Is(err, context.Canceled) || errors.Is(err, errDraining) {
 		return nil
 	}
 	return err
@@ -175,9 +175,9 @@ func (c *Connection) Status() LinkStatus {
 func (c *Connection) loop(ctx context.Context) {
 	defer close(c.done)
 	defer c.cancel()
-	for attempt := 0; ctx.Err() == nil; attempt++ {
+	for attempt := 0; ctx.Err() == nil && !c.r.draining.Load(); attempt++ {
 		up, err := c.attempt(ctx)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errDraining) {
 			return
 		}
 		if up {

@@ -42,6 +42,8 @@ type Options struct {
 	// Logger receives what no caller can be told: failed attempts of links,
 	// refused changes. nil is silent.
 	Logger *slog.Logger
+
+	counters *counters // a hub's, or nil
 }
 
 // Defaults of Options.
@@ -72,6 +74,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if d.ReconcileEvery <= 0 {
 		d.ReconcileEvery = DefaultReconcileEvery
+	}
+	if d.counters == nil {
+		d.counters = newCounters()
 	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)

@@ -157,6 +157,7 @@ func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 }
 
 func (s *session) deliver(ctx context.Context, d *delivery) error {
+	s.underWay.Add(1)
 	select {
 	case s.in <- d:
 		s.applies.wake()
@@ -259,9 +260,12 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	s.peerDone = s.peerDone || end
 	for _, d := range fit {
 		s.counts.ChangesReceived += d.changes
+		s.r.counters.changesReceived.Add(int64(d.changes))
 	}
+	s.r.counters.refuse(exceptions)
 	s.counts.Quarantined += len(exceptions) - s.lack(exceptions)
 	s.mu.Unlock()
+	s.underWay.Add(-int64(len(all)))
 	s.poke()
 	for _, d := range all {
 		if d.applied != nil {
@@ -298,6 +302,7 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 	if err := s.note(ctx, ack.Exceptions); err != nil {
 		return err
 	}
+	s.r.counters.decline(ack.Exceptions)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Refused += len(ack.Exceptions) - s.owe(ack.Exceptions)

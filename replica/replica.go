@@ -23,6 +23,7 @@ type Replica struct {
 	w     writer // touched inside commit only, on the store's writer goroutine
 	tail  *tailer
 
+	counters *counters           // of Metrics
 	packRoom *transport.PackRoom // what the sessions' packers may keep together
 	rebuilds rebuilds
 	digests  digests
@@ -41,6 +42,9 @@ type Replica struct {
 	sessMu   sync.Mutex // guards sessions and closed
 	sessions map[*session]struct{}
 	closed   bool
+
+	draining atomic.Bool
+	left     chan struct{} // a session is over; one slot
 }
 
 // Open opens the replica in the file at path, creating the file if there is
@@ -51,8 +55,9 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
 	}
-	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, rebuilds: newRebuilds()}
+	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, left: make(chan struct{}, 1), rebuilds: newRebuilds()}
 	r.id, r.epoch = store.Identity()
+	r.counters = opts.counters
 	r.hlc = crdt.NewHLC(opts.Now, opts.MaxClockAhead)
 	r.w.init(r)
 	if err := r.wind(ctx); err != nil {

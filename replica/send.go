@@ -107,6 +107,8 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 			reply = o.packer.Pack(f)
 		}
 		return true, o.conn.Send(ctx, reply)
+	case o.r.draining.Load():
+		return o.drain(ctx)
 	case o.compares() || !room:
 		return false, nil
 	case len(o.frames) == 0:
@@ -190,6 +192,7 @@ func (o *sender) ship(ctx context.Context, f *transport.Changes) error {
 	o.flight = append(o.flight, flight{through: f.Through, bytes: bytes})
 	o.counts.ChangesSent += changes
 	o.mu.Unlock()
+	o.r.counters.changesSent.Add(int64(changes))
 	if !f.More {
 		o.sent = f.Through
 	}
@@ -292,7 +295,7 @@ func (o *sender) held(row *persist.LogRow) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if row.LSN <= o.head {
-		return true
+		return !o.unsure
 	}
 	for len(o.mine) > 0 && o.mine[0].to <= o.acked.LSN {
 		o.mine = o.mine[1:]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -15,6 +16,7 @@ import (
 // Times of a session.
 const (
 	handshakeTimeout = 15 * time.Second
+	tellTimeout      = time.Second      // for the peer to take in why the session ends
 	resendAfter      = 30 * time.Second // without any ack for what was sent
 	settleAfter      = time.Second      // of silence, until cursors are written down
 )
@@ -49,9 +51,10 @@ type session struct {
 
 	unpacker transport.Unpacker // of receive
 
-	applies worker         // see apply
-	in      chan *delivery // from receive to apply
-	wake    chan struct{}  // pokes send; one slot
+	applies  worker         // see apply
+	in       chan *delivery // from receive to apply
+	underWay atomic.Int64   // deliveries that receive has and that are not applied yet
+	wake     chan struct{}  // pokes send; one slot
 	reconciler
 
 	mu       sync.Mutex // guards what follows
@@ -111,21 +114,27 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	ctx, stop := r.scoped(ctx)
 	defer stop()
 	defer conn.Close()
-	s := &session{r: r, conn: conn, terms: t, in: make(chan *delivery, 2), wake: make(chan struct{}, 1), reconciler: newReconciler()}
-	if err := s.handshake(ctx); err != nil {
+	s := &session{r: r, conn: &metered{Conn: conn, c: r.counters}, terms: t, in: make(chan *delivery, 2), wake: make(chan struct{}, 1), reconciler: newReconciler()}
+	err := error(errDraining)
+	if !r.draining.Load() {
+		err = s.handshake(ctx)
+	}
+	if err != nil {
 		s.tell(ctx, err)
+		r.counters.over(err)
 		return s, s.name(err)
 	}
 	r.register(s, true)
 	defer r.register(s, false)
 	r.presence.join(s)
 	defer r.presence.part(s)
-	err := s.loops(ctx)
+	err = s.loops(ctx)
 	if errors.Is(err, errDone) {
 		err = nil
 	}
 	s.tell(ctx, err)
 	s.finish(err)
+	r.counters.over(err)
 	return s, s.name(err)
 }
 
@@ -158,7 +167,7 @@ func (s *session) tell(ctx context.Context, err error) {
 	default:
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
 	defer cancel()
 	_ = s.conn.Send(ctx, &transport.Error{Code: code, Message: message})
 }
@@ -365,7 +374,7 @@ func (s *session) finish(cause error) {
 	s.sayDenied()
 	s.mu.Lock()
 	s.peer.State = StateDisconnected
-	if cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, transport.ErrClosed) {
+	if cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, errDraining) && !errors.Is(cause, transport.ErrClosed) {
 		s.peer.LastError = cause.Error()
 	}
 	s.mu.Unlock()

@@ -110,5 +110,6 @@ func (r *Replica) register(s *session, on bool) {
 		r.sessions[s] = struct{}{}
 	} else {
 		delete(r.sessions, s)
+		signal(r.left)
 	}
 }
