@@ -189,21 +189,6 @@ func (s *session) agree() (err error) {
 	return err
 }
 
-// carries reports whether the record is for the peer, as it is now.
-func (s *session) carries(rd *persist.Reader, k crdt.Key) (bool, error) {
-	if !s.out.covers(k) {
-		return false, nil
-	}
-	if !s.out.depends(k) {
-		return true, nil
-	}
-	value, err := s.r.stored(rd, k)
-	if err != nil {
-		return false, err
-	}
-	return s.out.shows(k, value)
-}
-
 // look finds out which of the rows' records are covered and not for the peer all
 // the same, because of their value. It is that of now, not of the time of the row:
 // the value that a change led to is not kept.
@@ -224,7 +209,7 @@ func (o *sender) look(ctx context.Context, rows []persist.LogRow) error {
 	o.hidden = map[crdt.Key]bool{}
 	return translate(o.r.store.Read(ctx, func(rd *persist.Reader) error {
 		for k := range ask {
-			ok, err := o.carries(rd, k)
+			ok, err := o.out.holds(o.r, rd, k)
 			if err != nil {
 				return err
 			}
