@@ -172,7 +172,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qItemsIn: {"read heads", "SELECT rid, collection, id, heads FROM records WHERE collection = ? AND id >= ? ORDER BY id"},
 	qItem:    {"read heads", "SELECT rid, collection, id, heads FROM records WHERE rid = ?"},
 	qForkedRIDs: {"read forks", `SELECT DISTINCT r.rid FROM forks f
-		JOIN records r ON r.collection = f.collection AND r.id = f.id`},
+		CROSS JOIN records r ON r.collection = f.collection AND r.id = f.id`},
 	qCollections: {"read collections", `WITH RECURSIVE c (name) AS (SELECT min(collection) FROM records
 		UNION ALL SELECT (SELECT min(collection) FROM records WHERE collection > c.name) FROM c WHERE c.name IS NOT NULL)
 		SELECT name FROM c WHERE name IS NOT NULL`}, // one step a collection, DISTINCT would take one a record
