@@ -20,10 +20,12 @@ import (
 type env struct {
 	ctx    context.Context // ends with the first interrupt
 	db     string
+	space  string // that the replica is to hold; "": whatever it holds
 	json   bool
 	stdin  io.Reader
 	stdout *bufio.Writer
 	stderr io.Writer
+	log    *slog.Logger // nil: as text, to stderr
 }
 
 // usageError is a mistake on the command line.
@@ -48,7 +50,7 @@ func (e *env) replica(c create, fn func(*replica.Replica) error) (err error) {
 	if err := e.findDB(c); err != nil {
 		return err
 	}
-	r, err := replica.Open(e.ctx, e.db, &replica.Options{Logger: e.logger()})
+	r, err := replica.Open(e.ctx, e.db, &replica.Options{Space: e.space, Logger: e.logger()})
 	if err != nil {
 		return err
 	}
@@ -73,6 +75,9 @@ func (e *env) findDB(c create) error {
 
 // logger writes what no caller can be told to standard error.
 func (e *env) logger() *slog.Logger {
+	if e.log != nil {
+		return e.log
+	}
 	return slog.New(slog.NewTextHandler(e.stderr, nil))
 }
 

@@ -24,6 +24,8 @@ type serveCmd struct {
 
 	guardFlags
 	hubFlags
+	lanFlags
+	opsFlags
 }
 
 // Help is shown by --help.
@@ -42,11 +44,19 @@ certificate, unless --insecure says that everyone may read and write. Without --
 can make that HTTPS. "godwit token" makes keys and tokens. Changed keys and tokens are taken in as they are.
 
 With --nats it takes part in the fleets of that server too: hubs share those who connect to nats://HOST:PORT/SPACE, and carry
-changes between them and HTTP. Who may do so is the NATS server's configuration. --nats-embedded is that server too.`
+changes between them and HTTP. Who may do so is the NATS server's configuration. --nats-embedded is that server too.
+` + lanHelp + opsHelp
 }
 
 // Run serves until interrupted.
 func (c *serveCmd) Run(e *env) error {
+	if err := c.lanFlags.check(); err != nil {
+		return err
+	}
+	if err := c.opsFlags.check(); err != nil {
+		return err
+	}
+	e.log = c.opsFlags.logger(e.stderr)
 	opts, config, err := c.server(e.logger())
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
@@ -71,25 +81,22 @@ func (c *serveCmd) Run(e *env) error {
 		return errors.Join(fmt.Errorf("serve: %w", err), hub.Close(), fleets.stop())
 	}
 	h := &host{hub: hub, fleets: fleets, log: e.logger()}
+	if h.ops, err = c.opsFlags.start(hub, h.log); err != nil {
+		return errors.Join(fmt.Errorf("serve: %w", err), listener.Close(), hub.Close(), fleets.stop())
+	}
 	opts.Accept = h.accept
 	h.links = httplink.Handler(opts)
-	h.server = &http.Server{
-		Handler: h.links, TLSConfig: config, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
-	}
+	h.server = newServer(h.links, config, h.log)
 	served := make(chan error, 1)
-	go func() {
-		if config != nil {
-			served <- h.server.ServeTLS(listener, "", "")
-			return
-		}
-		served <- h.server.Serve(listener)
-	}()
+	go func() { served <- serveOn(h.server, listener) }()
 
+	if h.leave, err = c.host(e, hub, h.accept); err != nil {
+		return errors.Join(fmt.Errorf("serve: %w", err), h.close(served))
+	}
 	if fleets != nil {
 		fleets.serve(h.accept)
 	}
-	if err := printURL(e, listener.Addr(), config != nil, fleets); err != nil {
+	if err := printURL(e, listener.Addr(), config != nil, h); err != nil {
 		return errors.Join(err, h.close(served))
 	}
 	select {
@@ -98,27 +105,34 @@ func (c *serveCmd) Run(e *env) error {
 	case err := <-fleets.ended():
 		fleets.served <- err
 	case <-e.ctx.Done():
+		h.drain(c.DrainTimeout)
 	}
 	return h.close(served)
 }
 
-func printURL(e *env, addr net.Addr, secure bool, fleets *natsHub) error {
+func printURL(e *env, addr net.Addr, secure bool, h *host) error {
 	url := "http://" + addr.String()
 	if secure {
 		url = "https://" + addr.String()
 	}
 	if e.json {
 		line := map[string]string{"url": url}
-		if fleets != nil && fleets.url != "" {
-			line["nats"] = fleets.url
+		if h.fleets != nil && h.fleets.url != "" {
+			line["nats"] = h.fleets.url
+		}
+		if h.ops != nil {
+			line["ops"] = h.ops.url()
 		}
 		if err := e.printJSON(line); err != nil {
 			return err
 		}
 	} else {
 		e.printf("%s\n", url)
-		if fleets != nil && fleets.url != "" {
-			e.printf("%s\n", fleets.url)
+		if h.fleets != nil && h.fleets.url != "" {
+			e.printf("%s\n", h.fleets.url)
+		}
+		if h.ops != nil {
+			e.printf("ops %s\n", h.ops.url())
 		}
 	}
 	return e.stdout.Flush()
@@ -130,6 +144,8 @@ type host struct {
 	fleets *natsHub // nil: none
 	links  *httplink.Server
 	server *http.Server
+	ops    *ops         // nil: none
+	leave  func() error // the local network; nil: it takes no part
 	log    *slog.Logger
 }
 
@@ -147,7 +163,11 @@ func (h *host) accept(ctx context.Context, space string, conn transport.Conn, gr
 func (h *host) close(served <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	errs := []error{h.links.Close(ctx), h.server.Close(), h.fleets.end(), h.hub.Close(), h.fleets.stop()}
+	var errs []error
+	if h.leave != nil {
+		errs = append(errs, h.leave())
+	}
+	errs = append(errs, h.links.Close(ctx), h.server.Close(), h.fleets.end(), h.hub.Close(), h.fleets.stop(), h.ops.close())
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		errs = append(errs, fmt.Errorf("serve: %w", err))
 	}

@@ -90,23 +90,32 @@ func printSync(e *env, s synced) error {
 }
 
 type connectCmd struct {
-	URLs []string `arg:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME, or nats://HOST/NAME."`
+	URLs []string `arg:"" optional:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME, or nats://HOST/NAME."`
 	linkFlags
 
 	selectorFlags
+	lanFlags
 }
 
 // Help is shown by --help.
 func (connectCmd) Help() string {
 	return `Sends what is committed here, by any process, and prints what arrives as watch does, until interrupted. A connection that
 breaks is dialled again; one that is refused for good (no rights, another space) ends the program.
-` + selectorHelp + `
+` + lanHelp + selectorHelp + `
     godwit connect http://localhost:8080/spaces/crew
-    godwit connect nats://localhost:4222/crew`
+    godwit connect nats://localhost:4222/crew
+    godwit connect --lan crew --lan-key lan.key`
 }
 
 // Run stays connected.
 func (c *connectCmd) Run(e *env) error {
+	if err := c.lanFlags.check(); err != nil {
+		return err
+	}
+	if len(c.URLs) == 0 && c.LAN == "" {
+		return usagef("name a space by its URL, or --lan SPACE")
+	}
+	e.space = c.LAN
 	var links []transport.Link
 	var fleets []*fleet
 	for _, url := range c.URLs {
@@ -148,7 +157,18 @@ func (c *connectCmd) Run(e *env) error {
 				cancel(conn.Err())
 			}()
 		}
+		leave := func() error { return nil }
+		if c.LAN != "" {
+			lan, err := c.join(e, r, c.options(), cancel, func(ctx context.Context, _ string, conn transport.Conn, g transport.Grant) error {
+				return r.Accept(ctx, conn, g)
+			})
+			if err != nil {
+				return err
+			}
+			leave = lan.close
+		}
 		err := printEvents(e, events, func(ev *replica.Event) bool { return !ev.Origin.Local })
+		err = errors.Join(err, leave())
 		if e.ctx.Err() == nil && ctx.Err() != nil {
 			return errors.Join(err, context.Cause(ctx)) // a link was refused
 		}
