@@ -21,7 +21,7 @@ type VerifyResult struct {
 
 // Equal reports whether both replicas hold the same changes of the records that were
 // compared.
-func (v *VerifyResult) Equal() bool { return v.Differing == 0 }
+func (v VerifyResult) Equal() bool { return v.Differing == 0 }
 
 // Verify dials and compares this replica with the peer, as far as the peer lets it
 // and the options say. Neither side changes, no change set is exchanged. A record that
