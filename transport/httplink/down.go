@@ -172,7 +172,7 @@ func (c *carried) get(ctx context.Context, accept string, hold time.Duration) (*
 func (c *carried) poll(ctx context.Context, hold time.Duration) (taken int64, err error) {
 	ctx, slow, cancel := within(ctx)
 	defer cancel()
-	timer := time.AfterFunc(hold+bodyTime, slow)
+	timer := time.AfterFunc(min(hold+bodyTime, c.idle), slow)
 	resp, err := c.get(ctx, mediaBytes, hold)
 	timer.Stop()
 	if err != nil {

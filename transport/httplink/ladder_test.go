@@ -185,6 +185,20 @@ func TestBadWeather(t *testing.T) {
 	}
 }
 
+// An event that comes again is passed over by its id.
+func TestRepeatedEvents(t *testing.T) {
+	t.Parallel()
+	h := listen(t, httplink.ServerOptions{})
+	m := between(t, h, &middlebox{before: stripsUpgrade, body: func(r *http.Request, body io.ReadCloser) io.ReadCloser {
+		if r.Header.Get("Accept") == "text/event-stream" {
+			return stutters(r, body)
+		}
+		return body
+	}})
+	c, s := h.connect(t, m.url, &httplink.Options{Rung: httplink.RungEvents})
+	converse(t, c, s, 20, 50_000)
+}
+
 // A connection goes down a rung in place when what carried it no longer gets
 // through, and up again when that does.
 func TestChangesRung(t *testing.T) {
@@ -304,4 +318,22 @@ func TestPinnedRungs(t *testing.T) {
 		_, err := s.conn.Recv(context.Background())
 		require.ErrorIs(t, err, transport.ErrClosed)
 	}
+}
+
+// A path that swallows everything without breaking is noticed by both ends.
+func TestHalfOpen(t *testing.T) {
+	const beat = 100 * time.Millisecond
+	eachRung(t, httplink.Rungs(), func(t *testing.T, rung httplink.Rung) {
+		h := listen(t, httplink.ServerOptions{Heartbeat: beat})
+		m := between(t, h, &middlebox{})
+		c, s := h.connect(t, m.url, &httplink.Options{Rung: rung, Heartbeat: beat})
+		converse(t, c, s, 3, 5000)
+		m.lines.freeze()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for _, end := range []transport.Conn{c, s} {
+			_, err := end.Recv(ctx)
+			require.ErrorIs(t, err, transport.ErrClosed)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package httplink_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -87,17 +88,51 @@ func between(tb testing.TB, h *hub, m *middlebox) *middlebox {
 type lines struct {
 	net.Listener
 	mu   sync.Mutex // guards what follows
-	open []net.Conn
+	open []*line
 	gone bool
+	ice  atomic.Bool
 }
+
+// line is one of them; frozen, it passes nothing on and does not say so.
+type line struct {
+	net.Conn
+	ice  *atomic.Bool
+	done chan struct{}
+	once sync.Once
+}
+
+func (l *line) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if l.ice.Load() {
+		<-l.done
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (l *line) Write(p []byte) (int, error) {
+	if l.ice.Load() {
+		return len(p), nil
+	}
+	return l.Conn.Write(p)
+}
+
+func (l *line) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return l.Conn.Close()
+}
+
+// freeze lets nothing through from now on, neither over what is open nor anew.
+func (l *lines) freeze() { l.ice.Store(true) }
 
 // Accept implements net.Listener.
 func (l *lines) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
+		c := &line{Conn: conn, ice: &l.ice, done: make(chan struct{})}
 		l.mu.Lock()
 		gone := l.gone
 		l.open = append(l.open, c)
@@ -294,4 +329,31 @@ func (w *weather) delays(most time.Duration) func(http.ResponseWriter, *http.Req
 		}
 		return false
 	}
+}
+
+// stutters hands each event on twice.
+func stutters(_ *http.Request, body io.ReadCloser) io.ReadCloser {
+	return &stutter{ReadCloser: body, lines: bufio.NewReader(body)}
+}
+
+type stutter struct {
+	io.ReadCloser
+	lines *bufio.Reader
+	left  []byte
+}
+
+func (s *stutter) Read(p []byte) (int, error) {
+	for len(s.left) == 0 {
+		var event []byte
+		for len(event) == 0 || !bytes.HasSuffix(event, []byte("\n\n")) {
+			line, err := s.lines.ReadBytes('\n')
+			if event = append(event, line...); err != nil {
+				return 0, err
+			}
+		}
+		s.left = append(event, event...)
+	}
+	n := copy(p, s.left)
+	s.left = s.left[n:]
+	return n, nil
 }

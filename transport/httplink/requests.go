@@ -101,7 +101,7 @@ func (v *virtual) confirm(at int64) error {
 func (v *virtual) take(w http.ResponseWriter, r *http.Request, at int64) error {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(min(bodyTime, v.idle)))
-	patience := takeTime
+	patience := min(takeTime, v.idle/2)
 	if r.Header.Get(headerWait) != "" {
 		patience = answerTime // what goes down is not to be held up
 	}

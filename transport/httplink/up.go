@@ -132,7 +132,7 @@ func (c *carried) post(ctx context.Context, p parcel) (moved bool, err error) {
 	}
 	ctx, slow, cancel := within(ctx)
 	defer cancel()
-	timer := time.AfterFunc(bodyTime+takeTime, slow)
+	timer := time.AfterFunc(min(bodyTime+takeTime, c.idle), slow)
 	resp, err := c.l.request(ctx, http.MethodPost, p.body, h)
 	timer.Stop()
 	if err != nil {
@@ -172,7 +172,7 @@ func (c *carried) takeBody(ctx, room context.Context, slow func(), resp *http.Re
 	if err != nil {
 		return 0, c.refusal(resp)
 	}
-	start, body := at, &patient{resp.Body, bodyTime, slow}
+	start, body := at, &patient{resp.Body, min(bodyTime, c.idle), slow}
 	chunk := make([]byte, chunkSize)
 	for {
 		n, err := body.Read(chunk)
