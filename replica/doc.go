@@ -160,16 +160,16 @@
 //
 // BenchmarkFanOut: 1,000 replicas connected by WebSockets, which unpack and acknowledge
 // each update in a process of their own, against a bare WebSocket server that sends as
-// many messages of the same size. On two cores that ten other programs used too: 3.7
-// times the CPU, 55 us against 15, and 47 KiB of heap and stacks for an idle session,
+// many messages of the same size. On two overloaded cores (load 12 to 20): 3.7 times the
+// CPU, 55 us against 15, and 47 KiB of heap and stacks for an idle session,
 // where it was 5.5 times and 59 KiB before.
 //
 //   - A goroutine costs 5 KiB, so an idle session has but one for each direction, and
 //     one of the carrier's: applying and reconciling are workers (worker.go).
 //   - A sender that has said it is at the end learns of rows from the tailer alone, and is
 //     not woken for acknowledgements: each used to read the file.
-//   - Nothing is shared between the packers of sessions. Packing takes a microsecond of
-//     the 55; a frame that suits all would need sessions with the same tables.
+//   - Nothing is shared between the packers of sessions. Packing is a tenth of the
+//     CPU; a frame that suits all would need sessions with the same tables.
 //
 // What is left above the bare server is the acknowledgement of each update: a read,
 // two goroutine switches and its share of the cursors that are written down.
