@@ -194,7 +194,9 @@ func (r *reconciler) turn(x *transport.Exception, who string) {
 
 // leave counts a record as one that stays different.
 func (r *run) leave(d Difference, explained bool) {
-	r.differing++
+	if r.differing++; r.s.progress != nil {
+		r.s.progress(r.differing)
+	}
 	if !explained {
 		r.open++
 	}

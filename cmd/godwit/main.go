@@ -62,6 +62,7 @@ type cli struct {
 	Sync    syncCmd    `cmd:"" group:"Exchange" help:"Exchange changes once, until both sides are equal."`
 	Connect connectCmd `cmd:"" group:"Exchange" help:"Stay connected and print what arrives."`
 	Fetch   fetchCmd   `cmd:"" group:"Exchange" help:"Get one record of another replica."`
+	Verify  verifyCmd  `cmd:"" group:"Exchange" help:"Prove that another replica holds the same, or name what differs."`
 	Watch   watchCmd   `cmd:"" group:"Exchange" help:"Print changes as they are committed."`
 	Token   tokenCmd   `cmd:"" group:"Exchange" help:"Make a token for those who are to be let in, or a key to sign it with."`
 
