@@ -44,11 +44,66 @@
 // the data it counts.
 //
 // A set that the peer sent is not sent back: within a session that is known by
-// log position, from earlier ones by whose it is, unless there is a doubt. A
-// peer restored from an old backup may have lost what it once sent; it shows in
-// that our cursor is not in its log. Then all that ever came from it is in
-// doubt, and this is written down with the new cursor: that one is in its log,
-// and would hide the loss if the session breaks off before it is made good.
+// log position, from earlier ones by whose it is. A peer restored from an old backup
+// may have lost what it once sent; reconciliation finds that.
+//
+// # Reconciliation
+//
+// Streams give speed, reconciliation gives correctness. It is range-based set
+// reconciliation (A. Meyer, "Range-Based Set Reconciliation", arXiv:2212.13567, 2022):
+// two sides compare fingerprints of ranges, and divide further those that differ. An
+// item is a record's name with its heads. Items are ordered by the first 8 bytes of
+// SHA-256 of the name, so that a range is a prefix of bits and ranges are even. The
+// fingerprint of a range is a hash of the count and of the sum, modulo 2^256, of the
+// items' SHA-256. Exclusive-or in place of the sum could be solved for sets that
+// cancel out. Sums have a weakness too (D. Wagner's generalised birthday, 2002): who
+// may write, and writes tens of thousands of chosen records, might hide differences
+// that it made itself; the stream still brings them. Names that are chosen to fall
+// into one place make lists longer, and nothing else: ranges divide down to 64 bits.
+//
+// Each half of a round trip descends a level, so that 100 of a million records are found in
+// two; the third asks for what is missing and the fourth confirms what was pushed.
+// What is missing follows from the record's clocks: a Need carries the asker's, the
+// answer is whole change sets, Loose from the log, then the answerer's clock where it
+// lacks something itself. Answering keeps no state; the side that leads asks again
+// when nothing comes, and believes the peer's heads, told after the sets were applied,
+// not that they arrived. Heads that differ under equal clocks are a fork: the whole
+// history is asked for once, so that it is noted, and from then on it is reported and
+// not asked for. What either side refused is not asked for again either.
+//
+// The tree is one array of about 16 records a leaf, made by a scan when first needed
+// and kept up by reading the log: a changed record has its leaf read again, nothing is
+// added to a commit, and commits of other processes are seen. A column and an index of
+// places in the file, which was considered, would cost every insert another page and
+// save 4 bytes a record of memory. Scopes have a tree each, the last four are kept.
+//
+// It happens when a cursor is not in the other's log, when the filter changed under
+// which a log is sent, when the file says that what came from the peer is in doubt
+// (loose sets, the front of a large frame, two sessions with one peer at once: the
+// cursor does not count these), when sets wait for others, and every
+// Options.ReconcileEvery. A log whose cursor does not fit is read from its end on, and
+// the cursor in the file stays what it was until reconciliation is done; so a session
+// that breaks off begins anew. A side that still reconciles has not sent its End, which
+// is what a one-shot Sync waits for. A new peer, whose log was never read, is streamed
+// from 0, and so is one that does not know "ranges".
+//
+// Compared is what both directions of the session let be seen. If the side that leads
+// may not show what it compares (it may fetch what it must not send), it asks without
+// showing its own: one more trip a level, and it pulls only. Then, and wherever
+// reconciliation does not go both ways, what a peer may have lost of its own is streamed
+// to it again.
+//
+// A peer that lies about prints, items, heads or clocks costs a bounded number of
+// requests: 64 in a row that lead to nothing, 200 and one for each few leaves in all.
+// The cursor then stays where it was.
+//
+// Measured on 2026-11-21 on 2 cores that others kept busy (load 15), so that times are
+// upper bounds (go test -run '^$' -bench Reconcile -benchtime 5x -reconcile.records
+// 1000000 ./replica), limits in parentheses:
+//
+//	two replicas of 1,000,000 records, 100 differ    4 round trips (4), 128 KB (200), 0.97 s (1)
+//	trees, for the first time, both replicas         28 s of such a machine
+//	memory of a tree                                 10 bytes a record
 //
 // # Scopes and rights
 //
