@@ -100,7 +100,8 @@ func (c *streamConn) handle(m jetstream.Msg) {
 		c.size += set.Size()
 		c.counts.received += int64(len(m.Data()))
 	}
-	b.End = b.End || md.NumPending == 0
+	c.more = md.NumPending > 0
+	b.End = b.End || !c.more
 	poke(c.ready)
 }
 

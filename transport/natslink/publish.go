@@ -57,7 +57,7 @@ func (c *streamConn) onChanges(ctx context.Context, f *transport.Changes) error 
 	}
 	p := &published{through: f.Through}
 	for _, set := range sets {
-		if err := c.publish(set, p); err != nil {
+		if err := c.publish(ctx, set, p); err != nil {
 			c.fail(err)
 			return fmt.Errorf("send: %w: %w", transport.ErrClosed, err)
 		}
@@ -90,7 +90,7 @@ func (p *publisher) join(f *transport.Changes) ([]transport.Set, error) {
 
 // publish sends the messages of a set, unless that is for others to do: whoever
 // wrote it, or a hub.
-func (c *streamConn) publish(set transport.Set, p *published) error {
+func (c *streamConn) publish(ctx context.Context, set transport.Set, p *published) error {
 	id, own, err := c.nameOf(set)
 	if err != nil {
 		return err
@@ -112,6 +112,9 @@ func (c *streamConn) publish(set transport.Set, p *published) error {
 			m.Header.Set(jetstream.MsgIDHeader, fmt.Sprint(id, "/", i))
 		}
 		ack, err := c.js.PublishMsgAsync(m)
+		for errors.Is(err, jetstream.ErrTooManyStalledMsgs) && ctx.Err() == nil && c.open() {
+			ack, err = c.js.PublishMsgAsync(m) // it has waited for a while
+		}
 		if err != nil {
 			return fmt.Errorf("publish a change set: %w", err)
 		}

@@ -21,6 +21,8 @@ const (
 	batchBytes   = 256 << 10   // of sets in a frame; a larger one has a frame of its own
 	batchSets    = 2000        // in a frame
 	advanceAfter = time.Second // of silence, until a position is told that brings no sets
+	gatherBytes  = 64 << 10    // of sets, for which a frame waits while more is under way
+	gatherTime   = 5 * time.Millisecond
 )
 
 // streamConn is a transport.Conn to a stream: it speaks for it. What is sent is
@@ -60,6 +62,7 @@ type streamConn struct {
 	batch    *transport.Changes // to be received; nil: none
 	size     int                // bytes of it
 	since    time.Time          // of its first message
+	more     bool               // the stream has more behind it
 	ended    error
 	counts   struct{ sent, received int64 }
 }
@@ -141,6 +144,13 @@ func (c *streamConn) fail(err error) {
 		c.cancel()
 		poke(c.ready)
 	}
+}
+
+// open reports whether the session has not ended.
+func (c *streamConn) open() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended == nil
 }
 
 // Send implements transport.Conn.
@@ -254,8 +264,15 @@ func (c *streamConn) fetch() (f transport.Frame, later time.Duration, err error)
 		return f, 0, nil
 	}
 	if b := c.batch; b != nil {
-		later = advanceAfter - time.Since(c.since)
-		if len(b.Sets) > 0 || b.End || later <= 0 {
+		wait := advanceAfter
+		switch {
+		case b.End || c.size >= gatherBytes || len(b.Sets) > 0 && !c.more:
+			wait = 0
+		case len(b.Sets) > 0: // a commit costs as much for one set as for many
+			wait = gatherTime
+		}
+		later = wait - time.Since(c.since)
+		if later <= 0 {
 			c.batch, c.size = nil, 0
 			poke(c.room)
 			return b, 0, nil
