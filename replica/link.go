@@ -233,9 +233,14 @@ func (c *Connection) pause(ctx context.Context, attempt int, cause error) {
 	}
 }
 
-// permanent reports whether dialling again cannot help.
+// permanent reports whether dialling again cannot help. What a proxy or the login page of a
+// network answers says nothing of the peer behind it.
 func permanent(err error) bool {
 	var own *protocolError
+	var dial *transport.DialError
+	if errors.As(err, &dial) && dial.Doubtful {
+		return false
+	}
 	code := transport.CodeOf(err)
 	if errors.As(err, &own) {
 		code = own.code

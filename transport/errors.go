@@ -62,6 +62,7 @@ type DialError struct {
 	Peer       string        // the link's name
 	Code       string        // why: one of the codes; CodeClosed when nobody answered
 	RetryAfter time.Duration // how long the peer asks us to wait; 0 when it said nothing
+	Doubtful   bool          // it may be the answer of something on the way to the peer: a proxy, the login page of a network
 	Err        error         // the cause
 }
 

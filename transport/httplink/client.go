@@ -147,6 +147,7 @@ func result[C transport.Conn](c C, err error) (transport.Conn, error) {
 	var way *wayError
 	switch {
 	case errors.As(err, &way):
+		way.refusal.Doubtful = true
 		return nil, way.refusal
 	case err != nil:
 		return nil, err

@@ -1,0 +1,10 @@
+// Package chaos holds replicas, hubs, proxies and a NATS server on real sockets, and
+// breaks them at random: connections are cut in the middle of a message and delayed,
+// WebSockets blocked and let through again, the hub is killed and started anew, the
+// stream deleted and purged, the NATS server stopped. Meanwhile all replicas write. Then
+// all is mended, and each replica has to be proven equal to the hub by Verify.
+//
+// What the simulation (package sim) does with memlink, clocks and crashes it does for
+// the carriers: it cannot be replayed step by step, since the sockets keep their own
+// time, but its seed gives the same schedule.
+package chaos
