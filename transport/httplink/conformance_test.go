@@ -48,6 +48,9 @@ func TestConformanceBroken(t *testing.T) {
 
 // The path is gone: both ends find that out by themselves.
 func TestConformanceGone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestHalfOpen and TestBadWeather do much of this")
+	}
 	t.Parallel()
 	eachRung(t, []httplink.Rung{httplink.RungWebSocket, httplink.RungEvents, httplink.RungPost}, func(t *testing.T, rung httplink.Rung) {
 		transporttest.RunBroken(t, func(tb testing.TB) (a, b transport.Conn, cut func()) {
@@ -62,6 +65,9 @@ func TestConformanceGone(t *testing.T) {
 
 // Requests that are repeated, lost and held up stay without consequence.
 func TestConformanceHiding(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestHalfOpen and TestBadWeather do much of this")
+	}
 	t.Parallel()
 	eachRung(t, httplink.Rungs()[1:], func(t *testing.T, rung httplink.Rung) {
 		transporttest.RunHiding(t, func(tb testing.TB) (a, b transport.Conn) {
