@@ -93,27 +93,40 @@ const accessWrite = 2
 // inspectHeader tells whose file it is by its first page. SQLite has to read it:
 // if this process has the file open already, closing another descriptor of it
 // would drop SQLite's locks (fcntl(2), "record locks").
+//
+// Without its WAL a file may look damaged: a checkpoint that was killed has written some
+// pages and not others. Then the WAL has to be read too.
 func inspectHeader(path string) error {
-	c, err := connect(path, "ro&immutable=1")
-	if err != nil {
+	wal, err := os.Stat(path + "-wal")
+	hasWAL := err == nil && wal.Size() > 0
+	id, v, err := header(path, "ro&immutable=1")
+	if hasWAL && (id == int64(applicationID) || errors.Is(noDatabase(err), ErrNotOurs)) {
+		id, v, err = header(path, "ro")
+	}
+	switch {
+	case err != nil:
 		return noDatabase(err)
-	}
-	defer c.close()
-	id, err := c.pragma("PRAGMA application_id")
-	if err != nil {
-		return noDatabase(fmt.Errorf("read application id: %w", err))
-	}
-	if id != int64(applicationID) {
+	case id != int64(applicationID):
 		return ErrNotOurs
 	}
-	if wal, err := os.Stat(path + "-wal"); err == nil && wal.Size() > 0 {
-		return inspectSchema(path)
-	}
-	v, err := c.pragma("PRAGMA user_version")
-	if err != nil {
-		return fmt.Errorf("read schema version: %w", err)
-	}
 	return checkVersion(v)
+}
+
+// header reads whose file it is, and the schema's version, through a connection that
+// cannot write.
+func header(path, mode string) (id, version any, err error) {
+	c, err := connect(path, mode)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.close()
+	if id, err = c.pragma("PRAGMA application_id"); err != nil {
+		return nil, nil, fmt.Errorf("read application id: %w", err)
+	}
+	if version, err = c.pragma("PRAGMA user_version"); err != nil {
+		return nil, nil, fmt.Errorf("read schema version: %w", err)
+	}
+	return id, version, nil
 }
 
 // noDatabase turns SQLite's word for a file that is none into ours.
@@ -123,21 +136,6 @@ func noDatabase(err error) error {
 		return ErrNotOurs
 	}
 	return err
-}
-
-// inspectSchema reads the version through a connection that cannot write: a
-// newer one may still be in the WAL only.
-func inspectSchema(path string) error {
-	c, err := connect(path, "ro")
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	v, err := c.pragma("PRAGMA user_version")
-	if err != nil {
-		return fmt.Errorf("read schema version: %w", err)
-	}
-	return checkVersion(v)
 }
 
 func checkVersion(v any) error {
