@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 //	code CODE godwit ARG...     runs it in the foreground and wants an exit code
 //	same-heads COLLECTION DB DB all records of both have equal heads
 //	forge TOKEN none|hs256 FILE writes a token that nobody has issued
+//	http-get STATUS URL         prints a page
+//	await-metric URL SERIES VALUE
 //	certificate NAME [CA]       writes NAME.pem and NAME.key, signed by CA
 func TestScript(t *testing.T) {
 	countries, err := filepath.Abs("../../examples/offline/countries.json")
@@ -56,6 +58,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": cmdStart, "await": cmdAwait, "signal": cmdSignal, "finish": cmdFinish,
 			"code": cmdCode, "same-heads": cmdSameHeads, "forge": cmdForge, "certificate": cmdCertificate,
+			"http-get": cmdHTTPGet, "await-metric": cmdAwaitMetric,
 		},
 	})
 }

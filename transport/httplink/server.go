@@ -211,6 +211,14 @@ func (s *Server) Sessions() int {
 	return s.count
 }
 
+// Drain refuses new connections from now on, with 503 and Retry-After. Open ones go on
+// until their sessions end, or Close is called.
+func (s *Server) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}
+
 // Close refuses new connections, ends the open ones with an Error frame of
 // CodeClosed and waits for their sessions. When ctx ends first it returns the
 // context's error, and the sessions are still about to end.
