@@ -305,7 +305,10 @@ func TestPinnedRungs(t *testing.T) {
 		httplink.RungWebSocket: {before: stripsUpgrade},
 		httplink.RungEvents:    {body: keepsAll},
 		httplink.RungPoll:      {before: postsOnly},
-		httplink.RungPost:      {before: func(w http.ResponseWriter, r *http.Request) bool { http.Error(w, "blocked", http.StatusForbidden); return true }},
+		httplink.RungPost: {before: func(w http.ResponseWriter, r *http.Request) bool {
+			http.Error(w, "blocked", http.StatusForbidden)
+			return true
+		}},
 	} {
 		link := newLink(t, between(t, h, m).url, &httplink.Options{Rung: rung, Probe: 300 * time.Millisecond})
 		_, err := link.Dial(context.Background())
