@@ -92,7 +92,7 @@ func (b *batch) advance(s *session, through crdt.Cursor, beside bool) error {
 	}
 	p := s.row()
 	p.Read, p.ReadFilter = through, s.readFilter()
-	if s.strange && !bug(bugSettleEarly) {
+	if s.strange {
 		p.Read, p.ReadFilter = stored.Read, stored.ReadFilter
 	}
 	p.Doubt = stored.Doubt || beside || stored.Read != s.stored

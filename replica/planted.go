@@ -23,5 +23,4 @@ const (
 	bugSkipRange            // reconciliation passes over some ranges
 	bugStalePrint           // the prints of some records do not follow
 	bugNeedForgets          // some sets that reconciliation finds missing are not sent
-	bugSettleEarly          // the cursor is stored before reconciliation is done
 )

@@ -190,7 +190,7 @@ func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
 			set.Members = append(set.Members, transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data})
 		}
 	}
-	if len(set.Members) > 0 && !(bug(bugNeedForgets) && rows[0].Hash[0] < 32) {
+	if len(set.Members) > 0 && !(bug(bugNeedForgets) && rows[0].Hash[0] < 128) {
 		u.sets = append(u.sets, set)
 		u.bytes += set.Size()
 	}

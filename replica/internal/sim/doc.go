@@ -65,6 +65,9 @@
 //	pick a wrong winner                   1
 //	lose a wake-up                        3
 //	reuse an actor                        3
+//	pass over a range                     9
+//	leave a print behind                 46
+//	forget what is missing                1
 //
 // With other weights of the steps the rarest took up to 62.
 //

@@ -182,6 +182,7 @@ func (w *world) checkEnd() {
 	if diff := w.equal(); diff != "" {
 		failf("converged replicas differ: %s", diff)
 	}
+	w.verify()
 	for _, n := range w.nodes {
 		n.checkEnd()
 	}
@@ -202,6 +203,19 @@ func (n *node) checkEnd() {
 		failf("%s: %d sets still wait for a dependency", n, st.Parked)
 	}
 	n.observe()
+}
+
+// verify has the nodes say themselves that they are equal.
+func (w *world) verify() {
+	for _, e := range w.edges {
+		ctx, stop := context.WithTimeout(context.Background(), patience)
+		v, err := e[0].r.Verify(ctx, e[0].link(e[1]), nil)
+		stop()
+		need(err, "%s verifies against %s", e[0], e[1])
+		if !v.Equal() {
+			failf("%s and %s are equal, and verify says that they are not: %+v", e[0], e[1], v)
+		}
+	}
 }
 
 // checkLog holds the file's log, which Check held against its records, against

@@ -152,8 +152,8 @@ var steps = []step{
 	{4, (*world).cut},
 	{5, (*world).crash},
 	{2, (*world).restart},
-	{3, (*world).backup},
-	{2, (*world).restore},
+	{4, (*world).backup},
+	{4, (*world).restore},
 	{3, (*world).skew},
 	{3, (*world).policy},
 	{5, (*world).plug},
@@ -280,6 +280,11 @@ func (w *world) restore() {
 	n.open()
 	w.stick.forgets(n)
 	w.note("%d acknowledged sets are lost", w.model.forget(w))
+	if from, to := w.pair(); w.chance(50) { // a session that may not come to its end
+		from.sync(to)
+		w.pause()
+		w.net.Cut(from.name, to.name)
+	}
 }
 
 func (w *world) skew() {
@@ -328,5 +333,11 @@ func (w *world) observe() {
 	synctest.Wait()
 	for _, n := range w.nodes {
 		n.observe()
+	}
+	from, to := w.pair()
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	defer stop()
+	if _, err := from.r.Verify(ctx, from.link(to), nil); err != nil && !excused(err) { // what it finds is no matter yet
+		failf("%s verifies against %s: %v", from, to, err)
 	}
 }
