@@ -58,6 +58,7 @@ type streamConn struct {
 	begun    bool              // the handshake's ack has come
 	replies  []transport.Frame // to be received before the batch
 	consumer jetstream.ConsumeContext
+	notes    *nats.Subscription // of presence; nil: none
 	in       intake
 	batch    *transport.Changes // to be received; nil: none
 	size     int                // bytes of it
@@ -82,6 +83,7 @@ func newStreamConn(l *streamLink, nc *nats.Conn, js jetstream.JetStream, s jetst
 	c.replies = []transport.Frame{&transport.Hello{
 		Protocol: transport.ProtocolVersion, Space: l.space, Replica: c.id, Epoch: c.epoch,
 		Log: crdt.Cursor{Epoch: c.epoch, LSN: crdt.LSN(info.State.LastSeq)}, Want: transport.Everything(), Carrier: true,
+		Knows: []string{transport.KnowsPresence},
 	}}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
@@ -173,6 +175,8 @@ func (c *streamConn) Send(ctx context.Context, f transport.Frame) error {
 		return c.onAck(ctx, f)
 	case *transport.Changes:
 		return c.onChanges(ctx, f)
+	case *transport.Presence:
+		return c.spread(f)
 	case *transport.Ping:
 		c.reply(&transport.Pong{Nonce: f.Nonce})
 	}
@@ -215,6 +219,7 @@ func (c *streamConn) onAck(ctx context.Context, ack *transport.Ack) error {
 		start = crdt.Cursor{Epoch: c.epoch}
 	}
 	c.reply(&transport.Ack{}, &transport.Changes{From: start, Through: start, Filter: c.us.Want.Hash()})
+	c.hear()
 	if err := c.consume(ctx, start); err != nil {
 		c.fail(err)
 		return fmt.Errorf("send: %w: %w", transport.ErrClosed, err)
@@ -291,8 +296,11 @@ func (c *streamConn) Close() error {
 		close(c.closing)
 		c.fail(errors.New("closed here"))
 		c.mu.Lock()
-		consumer := c.consumer
+		consumer, notes := c.consumer, c.notes
 		c.mu.Unlock()
+		if notes != nil {
+			_ = notes.Unsubscribe() // the connection may be closed
+		}
 		if consumer != nil {
 			consumer.Stop()
 			<-consumer.Closed()
