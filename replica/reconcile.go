@@ -34,6 +34,7 @@ type reconciler struct {
 	timer   *time.Timer // signals timeout
 	current *run        // that goes on; nil: none
 
+	lost    bool     // the peer may have lost what this side once sent it or had from it
 	unsure  bool     // what came from the peer in earlier sessions may be lost to it, and is streamed
 	strange bool     // the peer's Read is not where its log was read: not to be stored; for the writer goroutine
 	reach   crdt.LSN // the peer's log reached so far when it answered a Need, at least; for the reconciler
@@ -307,7 +308,8 @@ func (s *session) settled(ctx context.Context) error {
 		}
 		p := s.row()
 		p.ReadFilter = s.readFilter()
-		p.Doubt = stored.Read != s.stored || stored.Doubt && p.Read.LSN < s.reach
+		p.Doubt = stored.Read != s.stored || stored.Doubt && p.Read.LSN < s.reach ||
+			s.lost && !s.out.all() // the rest of it is for a session that carries all
 		before, strange := s.stored, s.strange
 		s.stored, s.strange = p.Read, false
 		b.tx.OnRollback(func() { s.stored, s.strange = before, strange })

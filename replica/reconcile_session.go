@@ -25,7 +25,8 @@ func (s *session) place(first *transport.Changes) {
 	// What it lost it has to get again: by reconciliation if that goes both ways, else by
 	// the stream.
 	both := s.out.within(s.inn) && (s.filter == crdt.Hash{} || s.filter == s.out.hash())
-	s.unsure = (elsewhere || s.peer.Doubt) && !both
+	s.lost = elsewhere || s.peer.Doubt
+	s.unsure = s.lost && !both
 	s.at = first.From
 }
 
