@@ -207,6 +207,10 @@ func (c *Connection) attempt(ctx context.Context) (up bool, err error) {
 	return s.peerID != 0, err
 }
 
+// restAfterRate is how long a link rests after the peer has ended a session because too
+// much was sent: an Error frame names no time, and a hub's limits have room again by then.
+const restAfterRate = 10 * time.Second
+
 // pause waits before the next attempt.
 func (c *Connection) pause(ctx context.Context, attempt int, cause error) {
 	wait := c.link.Backoff().Delay(attempt, c.r.opts.Random)
@@ -216,6 +220,8 @@ func (c *Connection) pause(ctx context.Context, attempt int, cause error) {
 	var dial *transport.DialError
 	if errors.As(cause, &dial) {
 		wait = max(wait, dial.RetryAfter)
+	} else if transport.CodeOf(cause) == transport.CodeRate {
+		wait = max(wait, restAfterRate)
 	}
 	text := "all was exchanged"
 	if cause != nil {

@@ -28,6 +28,7 @@ type guardFlags struct {
 	MaxSessions int     `placeholder:"N" help:"Open connections of one subject."`
 	MaxFrames   float64 `placeholder:"N" help:"Frames a second of one subject; more are read later."`
 	MaxBytes    float64 `placeholder:"N" help:"Bytes a second of one subject, at least 1048576; more are read later."`
+	MaxFailures float64 `placeholder:"N" help:"Wrong tokens a second of one address; then it is told to come back later. Not behind a proxy."`
 }
 
 // server returns the options of a server that lets in whom the flags say, and
@@ -40,7 +41,7 @@ func (f *guardFlags) server(log *slog.Logger) (*httplink.ServerOptions, *tls.Con
 		return nil, nil, usagef("--client-ca needs --tls-cert and --tls-key, and a --token-file that says who has which certificate")
 	}
 	opts := &httplink.ServerOptions{Origins: f.Origin, Limits: httplink.Limits{
-		Requests: f.MaxRequests, Sessions: f.MaxSessions, Frames: f.MaxFrames, Bytes: f.MaxBytes,
+		Requests: f.MaxRequests, Sessions: f.MaxSessions, Frames: f.MaxFrames, Bytes: f.MaxBytes, Failures: f.MaxFailures,
 	}}
 	for _, origin := range f.Origin {
 		if err := httplink.CheckOrigin(origin); err != nil {

@@ -54,7 +54,11 @@ func (s *Server) renewer(r *http.Request, space string) func(token string) (tran
 	return func(token string) (transport.Grant, error) {
 		again := opened.Clone(context.Background())
 		again.Header.Set("Authorization", "Bearer "+token)
-		return s.opts.Authorize(again, space)
+		g, err := s.opts.Authorize(again, space)
+		if err != nil {
+			s.identities.failed(again, err)
+		}
+		return g, err
 	}
 }
 

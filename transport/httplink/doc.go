@@ -99,7 +99,10 @@
 // too much is answered with 429 and Retry-After, which the session's owner honours.
 // What sends too much is read later, so that its own TCP stream slows it down: an
 // honest peer with much to send packs more into a frame then. One that has been over
-// the limit of frames for 10 s without a pause is sent away with CodeRate. At most
+// the limit of frames for 10 s without a pause is sent away with CodeRate. Credentials
+// that are not accepted count for the address (Limits.Failures): when they were too many,
+// nobody there is listened to for a while. That is off unless asked for, because behind
+// a proxy one guesser would lock everybody out. At most
 // 10,000 identities without a session are remembered.
 //
 // Requests of web pages are let in by the rules of http.CrossOriginProtection, for

@@ -345,6 +345,30 @@ func TestRequestLimit(t *testing.T) {
 	require.InDelta(t, 100, refused.RetryAfter.Seconds(), 5)
 }
 
+// Whoever guesses is not listened to for a while, not even when it guesses right.
+func TestFailureLimit(t *testing.T) {
+	h := listen(t, httplink.ServerOptions{
+		Authorize: bearer(t, `[{"sub":"a","token":"right","godwit":[{"spaces":["crew"]}]}]`),
+		Limits:    httplink.Limits{Failures: 0.3}, // three at once, then one in 3.3 s
+	})
+	open := func(token string) *transport.DialError {
+		_, err := dial(t, h.url, &httplink.Options{Token: token, Rung: httplink.RungWebSocket})
+		var refused *transport.DialError
+		if err != nil {
+			require.ErrorAs(t, err, &refused)
+		}
+		return refused
+	}
+	for range 3 {
+		require.Nil(t, open("right"), "what is accepted does not count")
+		require.Equal(t, transport.CodeToken, open("wrong").Code)
+	}
+	refused := open("wrong")
+	require.Equal(t, transport.CodeRate, refused.Code)
+	require.InDelta(t, 3, refused.RetryAfter.Seconds(), 2)
+	require.Equal(t, transport.CodeRate, open("right").Code)
+}
+
 // Whoever comes with ever new names takes no more memory for it.
 func TestIdentitiesAreBounded(t *testing.T) {
 	n := 0

@@ -28,6 +28,11 @@ type Limits struct {
 	Sessions int     // open connections; beyond it the same
 	Frames   float64 // frames a second that are read; beyond it reading slows down, and ends with CodeRate after 10 s without a pause
 	Bytes    float64 // bytes a second that are read, at least 1 MiB; beyond it reading slows down
+
+	// Failures a second of one address to show a credential that is accepted, up to ten
+	// seconds' worth at once; beyond it all its requests get 429 with Retry-After, unseen.
+	// Not for a server behind a proxy, to which all clients have one address.
+	Failures float64
 }
 
 // identities keep the limits. They are safe for concurrent use.
@@ -43,6 +48,7 @@ type identities struct {
 type identity struct {
 	limits                  *Limits
 	requests, frames, bytes *rate.Limiter
+	failures                *rate.Limiter
 
 	name     string
 	sessions int           // guarded by identities.mu
@@ -62,6 +68,10 @@ func identityOf(r *http.Request, g transport.Grant) string {
 	if g.Subject != "" {
 		return "subject " + g.Subject
 	}
+	return addressOf(r)
+}
+
+func addressOf(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
@@ -90,6 +100,27 @@ func (l *identities) request(name string) (wait time.Duration) {
 		r.CancelAt(now)
 	}
 	return wait
+}
+
+// barred returns for how long an address is not listened to, since it has failed too
+// often.
+func (l *identities) barred(r *http.Request) time.Duration {
+	if l == nil || l.limits.Failures <= 0 {
+		return 0
+	}
+	lacking := 1 - l.find(addressOf(r)).failures.Tokens()
+	return time.Duration(max(0, lacking) / l.limits.Failures * float64(time.Second))
+}
+
+// failed accounts for a credential that was not accepted. Rights that have ended were
+// good once.
+func (l *identities) failed(r *http.Request, err error) {
+	if l == nil || l.limits.Failures <= 0 {
+		return
+	}
+	if no := refusalOf(err); no.status == http.StatusUnauthorized && no.code != transport.CodeExpired {
+		l.find(addressOf(r)).failures.Allow()
+	}
 }
 
 // begin accounts for a session; false when there are too many.
@@ -136,8 +167,9 @@ func (l *identities) find(name string) *identity {
 	if id == nil {
 		id = &identity{
 			limits: &l.limits, name: name, requests: limiter(l.limits.Requests, 10*l.limits.Requests),
-			frames: limiter(l.limits.Frames, max(l.limits.Frames, leastBurst)),
-			bytes:  limiter(atLeast(l.limits.Bytes, minBytes), max(l.limits.Bytes, transport.MaxFrame)),
+			frames:   limiter(l.limits.Frames, max(l.limits.Frames, leastBurst)),
+			bytes:    limiter(atLeast(l.limits.Bytes, minBytes), max(l.limits.Bytes, transport.MaxFrame)),
+			failures: limiter(l.limits.Failures, 10*l.limits.Failures),
 		}
 		l.byName[name] = id
 	}

@@ -107,8 +107,13 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, space string)
 	}
 	grant = transport.FullGrant()
 	if s.opts.Authorize != nil {
+		if wait := s.identities.barred(r); wait > 0 {
+			refuseRate(w, wait)
+			return grant, false
+		}
 		var err error
 		if grant, err = s.opts.Authorize(r, space); err != nil {
+			s.identities.failed(r, err)
 			refuse(w, err)
 			return grant, false
 		}
