@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -85,13 +86,13 @@ func BenchmarkReplicate(b *testing.B) {
 		conn, err := to.r.Connect(link)
 		require.NoError(b, err)
 		require.NoError(b, <-done)
-		for {
-			st, err := to.r.Status(context.Background())
-			require.NoError(b, err)
-			if st.Changes == updates {
-				break
+		for last := ""; last != fmt.Sprintf(`{"n":%d}`, updates-1); {
+			time.Sleep(time.Millisecond)
+			v, err := to.r.Get(context.Background(), key(strconv.Itoa((updates-1)%1000)))
+			if !errors.Is(err, replica.ErrNotFound) {
+				require.NoError(b, err)
 			}
-			time.Sleep(10 * time.Millisecond)
+			last = string(v)
 		}
 		ours += time.Since(start)
 		require.NoError(b, conn.Close())

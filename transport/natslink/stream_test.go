@@ -127,6 +127,38 @@ func TestPartsThatNeverEnd(t *testing.T) {
 	await(t, 2, a, b)
 }
 
+// A position is not moved past the beginning of a set whose end has not come: who
+// begins again there gets all of it.
+func TestPartsHoldPosition(t *testing.T) {
+	s := startServer(t, withJetStream(t))
+	nc, _ := admin(t, s.ClientURL())
+	a := newPlace(t)
+	a.stream(t, s.ClientURL())
+	a.put(t, "1", 1)
+	a.awaitHanded(t)
+	m := nats.NewMsg("godwit.v1." + space + ".sets")
+	m.Header.Set("Godwit-Part", "0123456789abcdef0123456789abcdef 0 2")
+	m.Header.Set("Nats-Msg-Id", "part")
+	require.NoError(t, nc.PublishMsg(m))
+	require.NoError(t, nc.Flush())
+	a.put(t, "2", 2)
+	a.awaitHanded(t)
+
+	link, err := newNode(t, s.ClientURL(), nil).Stream(space)
+	require.NoError(t, err)
+	conn, err := link.Dial(within(t))
+	require.NoError(t, err)
+	defer conn.Close()
+	shake(t, conn)
+	for sets := 0; sets < 2; {
+		f, err := conn.Recv(within(t))
+		require.NoError(t, err)
+		changes := f.(*transport.Changes)
+		sets += len(changes.Sets)
+		require.EqualValues(t, 1, changes.Through.LSN)
+	}
+}
+
 // What is none of ours is passed over and counted, on every subject.
 func TestForeignPayloads(t *testing.T) {
 	s := startServer(t, withJetStream(t))
