@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/godwitdb/godwit/transport"
 )
 
 // segment makes two network namespaces that a cable joins, without any route, and
@@ -97,6 +101,31 @@ func TestLAN(t *testing.T) {
 			<-b.done
 			put(0, "notes/missed")
 			arrives(connect(1), "missed")
+		})
+	}
+}
+
+// TestLANLetsIn: replicas on the same network, for this space, and no page that had its
+// name lead here.
+func TestLANLetsIn(t *testing.T) {
+	for _, tt := range []struct{ name, from, host, space, code string }{
+		{"a neighbour", "127.0.0.1:999", "127.0.0.1:80", "crew", ""},
+		{"beyond a router", "203.0.113.9:999", "127.0.0.1:80", "crew", transport.CodeAuth},
+		{"asks for a name", "127.0.0.1:999", "page.example:80", "crew", transport.CodeAuth},
+		{"asks for localhost", "127.0.0.1:999", "localhost:80", "crew", transport.CodeAuth},
+		{"another space", "127.0.0.1:999", "127.0.0.1:80", "other", transport.CodeSpace},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.RemoteAddr, r.Host = tt.from, tt.host
+			grant, err := (&lan{space: "crew"}).authorize(r, tt.space)
+			if tt.code == "" {
+				require.NoError(t, err)
+				require.Equal(t, transport.FullGrant(), grant)
+				return
+			}
+			require.Equal(t, tt.code, transport.CodeOf(err))
+			require.True(t, grant.Read.None() && grant.Write.None())
 		})
 	}
 }

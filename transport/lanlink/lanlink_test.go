@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,18 +143,26 @@ func FuzzParse(f *testing.F) {
 
 // found notes calls of Found, each of which lasts until its peer has gone.
 type found struct {
+	mu    sync.Mutex // guards what follows
 	calls []lanlink.Peer
 	live  int
 }
 
+// call is Found.
+func (f *found) call(ctx context.Context, p lanlink.Peer) {
+	f.mu.Lock()
+	f.calls = append(f.calls, p)
+	f.live++
+	f.mu.Unlock()
+	<-ctx.Done()
+	f.mu.Lock()
+	f.live--
+	f.mu.Unlock()
+}
+
 func listening(t *testing.T, f *found) *lanlink.Heard {
 	ctx, cancel := context.WithCancel(t.Context())
-	h := lanlink.NewHeard(ctx, &lanlink.Options{Space: "crew", Replica: id(5), Found: func(ctx context.Context, p lanlink.Peer) {
-		f.calls = append(f.calls, p)
-		f.live++
-		<-ctx.Done()
-		f.live--
-	}})
+	h := lanlink.NewHeard(ctx, &lanlink.Options{Space: "crew", Replica: id(5), Found: f.call})
 	t.Cleanup(func() {
 		cancel()
 		h.Wait()
