@@ -20,14 +20,21 @@ const patience = 30 * time.Second
 // openHub returns a hub that others reach under the name hub, each in the space crew.
 func openHub(t testing.TB, net *memlink.Network) *replica.Hub {
 	t.Helper()
-	hub, err := replica.OpenHub(filepath.Join(t.TempDir(), "hub"), nil)
+	hub, _ := openHubIn(t, net)
+	return hub
+}
+
+func openHubIn(t testing.TB, net *memlink.Network) (hub *replica.Hub, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	hub, err := replica.OpenHub(dir, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, hub.Close()) })
 	_, err = net.Listen("hub", func(ctx context.Context, c transport.Conn) error {
 		return hub.Accept(ctx, "crew", c, transport.FullGrant())
 	})
 	require.NoError(t, err)
-	return hub
+	return hub, dir
 }
 
 func metricsOf(t testing.TB, hub *replica.Hub) replica.Metrics {
