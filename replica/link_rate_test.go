@@ -19,7 +19,14 @@ func TestALinkRestsWhenItSentTooMuch(t *testing.T) {
 		var dialled []time.Time
 		_, err := net.Listen("hub", func(ctx context.Context, c transport.Conn) error {
 			dialled = append(dialled, time.Now())
-			return c.Send(ctx, &transport.Error{Code: transport.CodeRate, Message: "too much"})
+			if err := c.Send(ctx, &transport.Error{Code: transport.CodeRate, Message: "too much"}); err != nil {
+				return err
+			}
+			for { // until the replica has read it and hangs up
+				if _, err := c.Recv(ctx); err != nil {
+					return err
+				}
+			}
 		})
 		require.NoError(t, err)
 		_, err = open(t, &replica.Options{Space: "crew"}).Connect(net.Link("edge", "hub"))

@@ -149,6 +149,7 @@ func runMesh(t *testing.T, seed uint64) {
 		}
 	}
 	time.Sleep(time.Second)
+	synctest.Wait()
 	for i := range 4 {
 		k := key(fmt.Sprint("r", i))
 		want, err := all[0].Heads(t.Context(), k)
@@ -165,6 +166,7 @@ func runMesh(t *testing.T, seed uint64) {
 	}
 	require.GreaterOrEqual(t, moved, writes*(n-1))
 	time.Sleep(10 * time.Minute)
+	synctest.Wait()
 	require.Equal(t, moved, counts.total, "equal replicas send each other nothing")
 	for c, n := range counts.count {
 		require.Equal(t, 1, n, "%v of %s from %d to %d", c.hash, c.id, c.from, c.to)
