@@ -348,7 +348,7 @@ func TestRequestLimit(t *testing.T) {
 // Whoever guesses is not listened to for a while, not even when it guesses right.
 func TestFailureLimit(t *testing.T) {
 	h := listen(t, httplink.ServerOptions{
-		Authorize: bearer(t, `[{"sub":"a","token":"right","godwit":[{"spaces":["crew"]}]}]`),
+		Authorize: bearer(t, `[{"sub":"a","token":"right","godwit":[{"spaces":["crew"]}]},{"sub":"b","token":"elsewhere","godwit":[{"spaces":["other"]}]}]`),
 		Limits:    httplink.Limits{Failures: 0.3}, // three at once, then one in 3.3 s
 	})
 	open := func(token string) *transport.DialError {
@@ -361,6 +361,7 @@ func TestFailureLimit(t *testing.T) {
 	}
 	for range 3 {
 		require.Nil(t, open("right"), "what is accepted does not count")
+		require.Equal(t, transport.CodeAuth, open("elsewhere").Code, "nor who is known")
 		require.Equal(t, transport.CodeToken, open("wrong").Code)
 	}
 	refused := open("wrong")
