@@ -73,6 +73,10 @@
 // While more is under way it waits for 64 KiB or 5 ms, since a commit costs as much for
 // one set as for many.
 //
+// Notes about presence go over the same connection on godwit.v1.SPACE.presence, which no
+// stream keeps: who joins hears of those who are there when they say so again, within
+// half a minute. One that is lost is made good the same way.
+//
 // A new member takes what the stream has and the rest from a peer. There is no
 // snapshot in the Object Store: it would carry what a session carries anyway, and would
 // have to be kept up to date by somebody.
