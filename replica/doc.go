@@ -141,6 +141,18 @@
 // rights, told by the hash in its Hello, and the record are what they were. Standing ones
 // are sent by no path, and a one-shot exchange that leaves them is not complete.
 //
+// # Operations
+//
+// Metrics are atomic counters and, for what stands, a look at the open sessions and at
+// two counts in the file, when somebody asks: no observer is called on the way of a
+// change. A hub's replicas share the counters, so that they never decrease when a space
+// is closed. Bytes received are not divided by kind of frame: a link may have read the
+// next frame already when it hands over one.
+//
+// Drain stops reading the log, and ends a session when nothing that was sent waits for
+// its ack and nothing that was read waits to be applied. It does not wait for a peer to
+// run out of changes: what it sends later is not acknowledged, so it sends it again.
+//
 // # Policies
 //
 // A collection's policy is this replica's own, else the space's, else automerge.
