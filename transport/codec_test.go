@@ -59,6 +59,27 @@ func frames() map[string]transport.Frame {
 			{Room: "r", Replica: crdt.ReplicaID{1}, Member: 1<<64 - 1, Seq: 9, Kind: transport.NoteState, Holds: 30 * time.Second, Data: []byte(`{"x":1}`)},
 			{Room: "r", Replica: crdt.ReplicaID{2}, Seq: 1, Kind: transport.NoteLeave, Data: []byte{}},
 		}},
+		"loose changes": &transport.Changes{Loose: 1<<64 - 1, Sets: []transport.Set{{Members: []transport.Member{member("is", 1)}}}},
+		"digest": &transport.Digest{ID: 1<<64 - 1, Answer: true,
+			Scopes: []transport.Scope{transport.Everything(), only(transport.Selector{Collection: "tasks"}), {}},
+			Ranges: []transport.Range{
+				{Prints: []transport.Print{{1}}},
+				{Bits: 1, Prefix: 1 << 63, Prints: make([]transport.Print, 1<<transport.MaxFan)},
+				{Bits: 63, Prefix: 1<<64 - 2, Prints: []transport.Print{{2}, {3}}},
+				{Bits: 64, Prefix: 1<<64 - 1, Items: []transport.Item{{Place: 1<<64 - 1, Heads: 1<<64 - 1}, {Place: 1<<64 - 1}}},
+				{Items: []transport.Item{{}, {Place: 1 << 63, Heads: 1}}},
+				{Bits: 8, Prefix: 7 << 56, Items: []transport.Item{}},
+			}},
+		"first digest": &transport.Digest{ID: 1},
+		"need": &transport.Need{ID: 1<<64 - 1, Names: true, Haves: []transport.Have{
+			{Place: 1<<64 - 1},
+			{Key: crdt.Key{Collection: "ö", ID: strings.Repeat("x", transport.MaxName)}, Heads: 1<<64 - 1, All: true,
+				Clock: crdt.Clock{"": 0, "a": 1<<64 - 1, crdt.ActorID(bytes.Repeat([]byte{0xff}, crdt.MaxActorLen)): 1}},
+		}},
+		"answer to a need": &transport.Need{ID: 1, Answer: true, Loose: 1<<64 - 1, Log: 1<<63 - 1, Haves: []transport.Have{
+			{Key: crdt.Key{Collection: "c", ID: "1"}, Place: 9, Heads: 8, Shut: true, Kept: true},
+		}},
+		"empty need": &transport.Need{ID: 1},
 	}
 }
 
@@ -112,6 +133,18 @@ func TestLargestFrame(t *testing.T) {
 	require.Equal(t, f, got)
 }
 
+func ranges(r ...transport.Range) *transport.Digest { return &transport.Digest{ID: 1, Ranges: r} }
+
+func haves(h ...transport.Have) *transport.Need { return &transport.Need{ID: 1, Haves: h} }
+
+func actors(n uint32) crdt.Clock {
+	clock := crdt.Clock{}
+	for i := range n {
+		clock[crdt.ActorID(binary.BigEndian.AppendUint32(nil, i))] = 1
+	}
+	return clock
+}
+
 func TestEncodeRefuses(t *testing.T) {
 	long := strings.Repeat("x", transport.MaxText+1)
 	set := func(m ...transport.Member) *transport.Changes {
@@ -152,6 +185,26 @@ func TestEncodeRefuses(t *testing.T) {
 		"for too long":      {&transport.Presence{Notes: []transport.Note{{Room: "r", Seq: 1, Kind: 1, Holds: time.Hour}}}, transport.ErrTooLarge},
 		"long note":         {&transport.Presence{Notes: []transport.Note{{Room: "r", Seq: 1, Kind: 1, Data: make([]byte, transport.MaxNote+1)}}}, transport.ErrTooLarge},
 		"many notes":        {&transport.Presence{Notes: make([]transport.Note, transport.MaxNotes+1)}, transport.ErrTooLarge},
+		"digest of nothing": {&transport.Digest{}, transport.ErrMalformed},
+		"many ranges":       {&transport.Digest{ID: 1, Ranges: make([]transport.Range, transport.MaxRanges+1)}, transport.ErrTooLarge},
+		"many scopes":       {&transport.Digest{ID: 1, Scopes: make([]transport.Scope, transport.MaxScopes+1)}, transport.ErrTooLarge},
+		"bad scope":         {&transport.Digest{ID: 1, Scopes: []transport.Scope{only(transport.Selector{ID: "\xff"})}}, transport.ErrMalformed},
+		"deep range":        {ranges(transport.Range{Bits: 65}), transport.ErrMalformed},
+		"bits below":        {ranges(transport.Range{Bits: 8, Prefix: 1}), transport.ErrMalformed},
+		"three prints":      {ranges(transport.Range{Prints: make([]transport.Print, 3)}), transport.ErrMalformed},
+		"many prints":       {ranges(transport.Range{Prints: make([]transport.Print, 2<<transport.MaxFan)}), transport.ErrMalformed},
+		"prints too deep":   {ranges(transport.Range{Bits: 63, Prints: make([]transport.Print, 4)}), transport.ErrMalformed},
+		"prints and items":  {ranges(transport.Range{Prints: make([]transport.Print, 1), Items: []transport.Item{{}}}), transport.ErrMalformed},
+		"item outside":      {ranges(transport.Range{Bits: 1, Items: []transport.Item{{Place: 1 << 63}}}), transport.ErrMalformed},
+		"items in no order": {ranges(transport.Range{Items: []transport.Item{{Place: 2}, {Place: 1}}}), transport.ErrMalformed},
+		"large digest":      {ranges(transport.Range{Items: make([]transport.Item, transport.MaxDigest/16)}), transport.ErrTooLarge},
+		"need of nothing":   {&transport.Need{}, transport.ErrMalformed},
+		"log before itself": {&transport.Need{ID: 1, Log: -1}, transport.ErrMalformed},
+		"many records":      {&transport.Need{ID: 1, Haves: make([]transport.Have, transport.MaxHaves+1)}, transport.ErrTooLarge},
+		"long name":         {haves(transport.Have{Key: crdt.Key{ID: long}}), transport.ErrTooLarge},
+		"bad name":          {haves(transport.Have{Key: crdt.Key{Collection: "\xff"}}), transport.ErrMalformed},
+		"long actor":        {haves(transport.Have{Clock: crdt.Clock{crdt.ActorID(long): 1}}), transport.ErrTooLarge},
+		"many actors":       {haves(transport.Have{Clock: actors(transport.MaxActors)}, transport.Have{Clock: actors(1)}), transport.ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := transport.NewCodec().Encode(tt.frame)
@@ -170,6 +223,13 @@ func pack(t *testing.T, kind transport.Kind, body []byte, opts ...zstd.EOption) 
 func TestDecodeRefuses(t *testing.T) {
 	changes := func(sets ...byte) []byte { return append([]byte{byte(transport.KindChanges), 0, 0xa0}, sets...) }
 	hello := func(cbor ...byte) []byte { return append([]byte{byte(transport.KindHello), 0}, cbor...) }
+	digest := func(cbor ...byte) []byte {
+		return append([]byte{byte(transport.KindDigest), 0, 0xa2, 1, 1, 4, 0x81, 0x84}, cbor...)
+	}
+	clock := func(cbor ...byte) []byte { // one record with it
+		have := append([]byte{0x88, 0x60, 0x60, 0, 0, byte(0x40 + len(cbor))}, cbor...)
+		return append(append([]byte{byte(transport.KindNeed), 0, 0xa2, 1, 1, 5, 0x81}, have...), 0xf4, 0xf4, 0xf4)
+	}
 	streamed := new(bytes.Buffer)
 	streamed.Write([]byte{byte(transport.KindChanges), 1})
 	w, err := zstd.NewWriter(streamed)
@@ -222,6 +282,26 @@ func TestDecodeRefuses(t *testing.T) {
 		"two zstd frames":          {append(pack(t, transport.KindPing, []byte{0xa0}), pack(t, 0, make([]byte, 1000))[2:]...), transport.ErrMalformed},
 		"zstd dictionary":          {pack(t, transport.KindPing, []byte{0xa1, 1, 1}, zstd.WithEncoderDictRaw(7, make([]byte, 64))), transport.ErrMalformed},
 		"exceptions without state": {[]byte{3, 0, 0xa1, 3, 0x81, 0xf6}, transport.ErrMalformed},
+		"digest of nothing":        {[]byte{7, 0, 0xa0}, transport.ErrMalformed},
+		"range of 65 bits":         {digest(0x18, 65, 0, 0xf5, 0x40), transport.ErrMalformed},
+		"prefix beyond its bits":   {digest(1, 2, 0xf5, 0x40), transport.ErrMalformed},
+		"prefix of no bits":        {digest(0, 1, 0xf5, 0x40), transport.ErrMalformed},
+		"no prints":                {digest(0, 0, 0xf4, 0x40), transport.ErrMalformed},
+		"half a print":             {digest(0, 0, 0xf4, 0x41, 1), transport.ErrMalformed},
+		"half an item":             {digest(0, 0, 0xf5, 0x41, 1), transport.ErrMalformed},
+		"three prints":             {digest(append([]byte{0, 0, 0xf4, 0x58, 48}, make([]byte, 48)...)...), transport.ErrMalformed},
+		"an item elsewhere":        {digest(append([]byte{1, 1, 0xf5, 0x50}, make([]byte, 16)...)...), transport.ErrMalformed},
+		"2^32-1 bytes of items":    {digest(0, 0, 0xf5, 0x5a, 255, 255, 255, 255), transport.ErrMalformed},
+		"nine scopes":              {append([]byte{7, 0, 0xa2, 1, 1, 3, 0x89}, bytes.Repeat([]byte{0xf6}, 9)...), transport.ErrTooLarge},
+		"bomb in a digest":         {pack(t, transport.KindDigest, make([]byte, transport.MaxDigest)), transport.ErrTooLarge},
+		"need of nothing":          {[]byte{8, 0, 0xa0}, transport.ErrMalformed},
+		"log beyond all":           {[]byte{8, 0, 0xa2, 1, 1, 6, 0x1b, 128, 0, 0, 0, 0, 0, 0, 0}, transport.ErrMalformed},
+		"actor beyond the clock":   {clock(2, 'a'), transport.ErrMalformed},
+		"actor of 2^63 bytes":      {clock(255, 255, 255, 255, 255, 255, 255, 255, 255, 1), transport.ErrMalformed},
+		"actor without a number":   {clock(1, 'a'), transport.ErrMalformed},
+		"number of 11 bytes":       {clock(append([]byte{1, 'a'}, bytes.Repeat([]byte{255}, 11)...)...), transport.ErrMalformed},
+		"actor twice":              {clock(1, 'a', 1, 1, 'a', 2), transport.ErrMalformed},
+		"actors in no order":       {clock(1, 'b', 1, 1, 'a', 2), transport.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, err := transport.NewCodec().Decode(tt.message)
@@ -249,6 +329,9 @@ func TestHostileFramesAllocateLittle(t *testing.T) {
 		"sets":    pack(t, transport.KindChanges, append([]byte{0xa0, 0x9a, 0, 1, 0, 0}, sets...)),
 		"ack":     pack(t, transport.KindAck, append([]byte{0xa1, 3, 0x99, 0x40, 0}, null...)),
 		"hello":   pack(t, transport.KindHello, append([]byte{0xa1, 8, 0x99, 0x40, 0}, null...)),
+		"digest":  pack(t, transport.KindDigest, append([]byte{0xa2, 1, 1, 4, 0x99, 0x40, 0}, null...)),
+		"need":    pack(t, transport.KindNeed, append([]byte{0xa2, 1, 1, 5, 0x99, 0x40, 0}, null...)),
+		"clocks":  pack(t, transport.KindNeed, hostileClocks()),
 		"size":    {2, 1, 0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0x8f, 0, 1, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -263,4 +346,20 @@ func TestHostileFramesAllocateLittle(t *testing.T) {
 			require.Less(t, took, uint64(3*transport.MaxFrame))
 		})
 	}
+}
+
+// hostileClocks is the body of a Need whose clocks hold as many actors as there is room
+// for bytes, each clock in its order.
+func hostileClocks() []byte {
+	var clock []byte
+	for i := range 1 << 16 {
+		clock = append(clock, 2, byte(i>>8), byte(i), 0)
+	}
+	body := append([]byte{0xa2, 1, 1, 5}, 0x80+15)
+	for range 15 {
+		body = append(body, 0x88, 0x60, 0x60, 0, 0)
+		body = append(binary.BigEndian.AppendUint32(append(body, 0x5a), uint32(len(clock))), clock...)
+		body = append(body, 0xf4, 0xf4, 0xf4)
+	}
+	return body
 }

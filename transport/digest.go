@@ -127,7 +127,7 @@ func (r *Range) check() error {
 }
 
 func (f *Need) check() error {
-	if err := firstError(checkID(f.ID), checkCount("records", len(f.Haves), MaxHaves)); err != nil {
+	if err := firstError(checkID(f.ID), checkCount("records", len(f.Haves), MaxHaves), checkCursor("log", crdt.Cursor{LSN: f.Log})); err != nil {
 		return err
 	}
 	actors := 0

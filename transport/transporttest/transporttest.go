@@ -94,6 +94,8 @@ func noise(number, n int) *transport.Changes {
 	return &transport.Changes{Part: uint64(number), Sets: []transport.Set{{Members: []transport.Member{{Collection: "c", ID: "1", Data: data}}}}}
 }
 
+// samples has a frame of each kind but Token, which carriers that renew tokens keep to
+// themselves.
 func samples() []transport.Frame {
 	c := crdt.Cursor{Epoch: 1<<64 - 1, LSN: 1<<63 - 1, Chain: crdt.Chain{15: 9}}
 	return []transport.Frame{
@@ -109,6 +111,17 @@ func samples() []transport.Frame {
 		&transport.Ping{Nonce: 1},
 		&transport.Pong{Nonce: 1<<64 - 1},
 		&transport.Error{Code: transport.CodeClosed, Message: "going down"},
+		&transport.Changes{Loose: 3, Sets: []transport.Set{{Members: []transport.Member{{Collection: "c", ID: "1", Data: []byte{1}}}}}},
+		&transport.Digest{ID: 1<<64 - 1, Answer: true, Scopes: []transport.Scope{transport.Everything()}, Ranges: []transport.Range{
+			{Bits: 1, Prefix: 1 << 63, Prints: []transport.Print{{1}, {15: 2}}},
+			{Bits: 64, Prefix: 5, Items: []transport.Item{{Place: 5, Heads: 1<<64 - 1}}},
+		}},
+		&transport.Need{ID: 2, Answer: true, Names: true, Loose: 3, Log: c.LSN, Haves: []transport.Have{
+			{Key: crdt.Key{Collection: "d", ID: "ö"}, Place: 6, Heads: 7, Clock: crdt.Clock{"a": 1<<64 - 1}, All: true, Shut: true, Kept: true},
+		}},
+		&transport.Presence{Notes: []transport.Note{
+			{Room: "r", Replica: crdt.ReplicaID{1}, Member: 2, Seq: 3, Kind: transport.NoteState, Holds: time.Second, Data: []byte(`{}`)},
+		}},
 	}
 }
 
