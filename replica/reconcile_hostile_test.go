@@ -97,7 +97,7 @@ func TestAPeerThatLiesWhileReconciling(t *testing.T) {
 			requests := p.lie(l)
 			require.Less(t, requests, 300)
 			require.Positive(t, requests)
-			require.Equal(t, l.read, readOf(t, r))
+			require.Equal(t, l.read, readOf(t, r).LSN)
 			requireClean(t, r)
 		})
 	}
@@ -133,16 +133,16 @@ func (p *rawPeer) lie(l liar) (requests int) {
 }
 
 // readOf returns how far the file says that the only peer was read.
-func readOf(t testing.TB, r *replica.Replica) (lsn crdt.LSN) {
+func readOf(t testing.TB, r *replica.Replica) (read crdt.Cursor) {
 	s, err := persist.Open(context.Background(), r.Path(), nil)
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, s.Read(context.Background(), func(rd *persist.Reader) error {
 		peers, err := rd.Peers()
-		lsn = peers[0].Read.LSN
+		read = peers[0].Read
 		return err
 	}))
-	return lsn
+	return read
 }
 
 // Whatever a peer asks, it learns nothing of what it may not read: no name,
