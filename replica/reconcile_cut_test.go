@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 
@@ -14,42 +15,39 @@ import (
 
 // A reconciliation that is cut after any number of frames leaves the cursor where it
 // was, so that the next session begins anew and comes to its end; the timer is far off.
-// The side that is read anew writes right after its Hello: its first frame of changes
-// would store the cursor if that were not held back.
+// Both sides write right after their Hello: their first frames of changes would store
+// the other's cursor if that were not held back.
 func TestReconciliationCutAtEveryFrame(t *testing.T) {
-	for name, c := range map[string]struct {
-		begin func(t *testing.T, p *pair) *side // returns the side that is read anew
-		least int                               // frames there are to cut
-	}{
-		"the dialler was restored": {func(t *testing.T, p *pair) *side {
+	for name, begin := range map[string]func(t *testing.T, p *pair){
+		"the dialler was restored": func(t *testing.T, p *pair) {
 			p.save(t, p.b)
 			p.edit(t)
 			p.restore(t, p.b)
-			return p.b
-		}, 12},
-		"the listener was restored": {func(t *testing.T, p *pair) *side {
+			put(t, p.b.r, "r-00001", `{"after":1}`)
+		},
+		"the listener was restored": func(t *testing.T, p *pair) {
 			p.save(t, p.a)
 			p.edit(t)
 			p.restore(t, p.a)
-			return p.a
-		}, 12},
-		"the filter was widened": {func(t *testing.T, p *pair) *side {
-			syncWith(t, p.b.r, p.link, replica.Only(notes("r-")))
-			put(t, p.a.r, "outside", `{"v":1}`)
-			syncWith(t, p.b.r, p.link, replica.Only(notes("r-")))
-			return p.a
-		}, 8},
+			put(t, p.a.r, "r-00001", `{"after":1}`)
+		},
+		"the filter was widened": func(t *testing.T, p *pair) {
+			only := replica.Only(notes("r-"))
+			syncWith(t, p.b.r, p.link, only)
+			put(t, p.a.r, "outside-a", `{"v":1}`)
+			put(t, p.b.r, "outside-b", `{"v":1}`)
+			syncWith(t, p.b.r, p.link, only)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for cut := 1; ; cut++ {
 				p := newPair(t)
-				anew := c.begin(t, p)
-				put(t, anew.r, "r-00001", `{"after":1}`)
-				during := func() { put(t, anew.r, "r-00002", `{"during":1}`) }
-				_, err := p.b.r.Sync(context.Background(), p.cutLink(t, cut, anew, during))
+				begin(t, p)
+				during := func(s *side) { put(t, s.r, "r-00002", fmt.Sprintf(`{"by":%q}`, s.name)) }
+				_, err := p.b.r.Sync(context.Background(), p.cutLink(t, cut, during))
 				if err == nil {
-					require.Greater(t, cut, c.least, "there was something to cut")
+					require.Greater(t, cut, 12, "there was something to cut")
 					require.Empty(t, bruteForce(t, p.a.r, p.b.r))
 					return
 				}
@@ -65,14 +63,9 @@ func TestReconciliationCutAtEveryFrame(t *testing.T) {
 var errCut = errors.New("cut")
 
 // cutLink returns a link from b to a that breaks after a number of frames in both
-// directions. When the side given has said Hello, it calls said.
-func (p *pair) cutLink(t *testing.T, frames int, s *side, said func()) transport.Link {
-	greeting := func(of *side, c transport.Conn) transport.Conn {
-		if of != s {
-			return c
-		}
-		return &greetingConn{c, said}
-	}
+// directions. When a side has said Hello, it calls said.
+func (p *pair) cutLink(t *testing.T, frames int, said func(*side)) transport.Link {
+	greeting := func(s *side, c transport.Conn) transport.Conn { return &greetingConn{c, func() { said(s) }} }
 	l, err := p.net.Listen("cut", func(ctx context.Context, c transport.Conn) error {
 		return p.a.r.Accept(ctx, greeting(p.a, c), transport.FullGrant())
 	})
