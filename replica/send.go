@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -20,7 +21,8 @@ const (
 	setsPerFrame = 2000
 )
 
-// sender is the state of the send loop.
+// sender is the only one that writes to the connection: acks first, then the log. It is
+// a worker, and what it has to do without being poked a timer tells it.
 type sender struct {
 	*session
 	sent   crdt.Cursor // what the peer was told, the Through of the last frame
@@ -29,45 +31,74 @@ type sender struct {
 	frames []*transport.Changes
 	hidden map[crdt.Key]bool // of the page read last, what is not for the peer though its name is
 	packer *transport.Packer // nil: the peer takes plain frames only
+
+	timer *time.Timer
+	set   bool        // the timer is
+	rang  atomic.Bool // the timer did
+	quiet time.Time   // since when nobody has poked
 }
 
-// send is the only loop that writes to the connection: acks first, then the log.
-func (s *session) send(ctx context.Context) error {
-	ear := s.r.tail.listen(func(*persist.LogRow) bool { return true }, false)
-	defer s.r.tail.unlisten(ear)
-	out := &sender{session: s, sent: s.acked, pos: s.acked, packer: s.packer()}
-	if out.packer != nil {
-		defer out.packer.Close()
+// newSender returns the sender of a session after its handshake.
+func newSender(s *session) *sender {
+	o := &sender{session: s, sent: s.acked, pos: s.acked, packer: s.packer(), set: true}
+	o.timer = time.AfterFunc(settleAfter, func() {
+		o.rang.Store(true)
+		s.sends.wake()
+	})
+	return o
+}
+
+// close releases what newSender took, once the worker has ended.
+func (o *sender) close() {
+	o.timer.Stop()
+	if o.packer != nil {
+		o.packer.Close()
 	}
-	resend, settle := time.NewTimer(resendAfter), time.NewTimer(settleAfter)
-	defer resend.Stop()
-	defer settle.Stop()
+}
+
+// send says all there is to say now.
+func (o *sender) send(ctx context.Context) error {
 	for {
-		more, err := out.step(ctx)
-		if err != nil {
+		more, err := o.step(ctx)
+		if err == nil && !more {
+			more, err = o.rest(ctx)
+		}
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil || !more {
 			return err
 		}
-		if more {
-			continue
+	}
+}
+
+// rest is called with nothing to send. It settles when that has lasted for settleAfter,
+// and looks for what was never acknowledged; then there may be more to send. The timer
+// is not moved each time, but looks how late it is when it rings.
+func (o *sender) rest(ctx context.Context) (more bool, err error) {
+	if o.poked.Swap(false) {
+		o.quiet = time.Now()
+	}
+	rang := o.rang.Swap(false)
+	if o.set && !rang {
+		return false, nil
+	}
+	wait := settleAfter - time.Since(o.quiet)
+	if rang {
+		more = o.overdue()
+	}
+	if rang && wait <= 0 {
+		wait = settleAfter
+		if err := o.settle(ctx); err != nil {
+			return false, err
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ear.wake:
-			settle.Reset(settleAfter)
-		case <-s.wake:
-			settle.Reset(settleAfter)
-		case <-resend.C:
-			resend.Reset(s.overdue())
-		case <-settle.C:
-			if err := out.settle(ctx); err != nil {
-				return err
-			}
-			if out.awaits() {
-				settle.Reset(settleAfter)
-			}
+		if o.set = o.awaits(); !o.set {
+			return more, nil
 		}
 	}
+	o.set = true
+	o.timer.Reset(wait)
+	return more, nil
 }
 
 // step sends one thing, if there is one to be sent now.
@@ -165,17 +196,13 @@ func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 // ends reports whether the session ends when both sides have everything.
 func (o *sender) ends() bool { return o.once || oneShot(o.conn) }
 
-// overdue asks for a resend if nothing was acknowledged for long, and returns when to
-// look again.
-func (s *session) overdue() time.Duration {
+// overdue has all sent again for which no acknowledgement has come for long.
+func (s *session) overdue() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waited := time.Since(s.heard)
-	if len(s.flight) > 0 && waited < resendAfter {
-		return resendAfter - waited
-	}
-	s.rewind = s.rewind || len(s.flight) > 0
-	return resendAfter
+	late := len(s.flight) > 0 && time.Since(s.heard) >= resendAfter
+	s.rewind = s.rewind || late
+	return late
 }
 
 // ship sends a frame and notes it as in flight.

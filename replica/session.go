@@ -29,9 +29,9 @@ const (
 //	changes, changes where I begin: there, or at 0 if that is not in my log
 //	changes, ack...  until one side closes
 //
-// Three goroutines: receive parses frames, apply commits them, send is the only
-// one that writes to the connection. None of the first two ever waits for the
-// third, so two sides that both have much to send cannot block each other.
+// One goroutine, receive, parses frames. Workers do the rest: apply commits them, send
+// is the only one that writes to the connection. None of the first two ever waits for
+// the third, so two sides that both have much to send cannot block each other.
 type session struct {
 	r    *Replica
 	conn transport.Conn
@@ -54,7 +54,8 @@ type session struct {
 	applies  worker         // see apply
 	in       chan *delivery // from receive to apply
 	underWay atomic.Int64   // deliveries that receive has and that are not applied yet
-	wake     chan struct{}  // pokes send; one slot
+	sends    worker         // see sender
+	poked    atomic.Bool    // since the sender last looked
 	reconciler
 
 	mu       sync.Mutex // guards what follows
@@ -114,7 +115,7 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	ctx, stop := r.scoped(ctx)
 	defer stop()
 	defer conn.Close()
-	s := &session{r: r, conn: &metered{Conn: conn, c: r.counters}, terms: t, in: make(chan *delivery, 2), wake: make(chan struct{}, 1), reconciler: newReconciler()}
+	s := &session{r: r, conn: &metered{Conn: conn, c: r.counters}, terms: t, in: make(chan *delivery, 2), reconciler: newReconciler()}
 	err := error(errDraining)
 	if !r.draining.Load() {
 		err = s.handshake(ctx)
@@ -138,7 +139,7 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	return s, s.name(err)
 }
 
-// loops runs sender, receiver and workers, and returns why the first of them ended.
+// loops receives, beside the workers, and returns why the first of them ended.
 func (s *session) loops(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -146,12 +147,17 @@ func (s *session) loops(ctx context.Context) error {
 	s.alarm(s.pause())
 	s.applies.begin(ctx, &wg, s.apply, cancel)
 	s.reconciles.begin(ctx, &wg, s.reconcile, cancel)
-	wg.Go(func() { cancel(s.receive(ctx)) })
-	cancel(s.send(ctx))
+	sender := newSender(s)
+	ear := s.r.tail.listen(s.poke, nil, false)
+	s.sends.begin(ctx, &wg, sender.send, cancel)
+	cancel(s.receive(ctx))
+	s.r.tail.unlisten(ear)
+	s.sends.end()
 	s.applies.end()
 	s.reconciles.end()
 	wg.Wait()
 	s.timer.Stop()
+	sender.close()
 	return context.Cause(ctx)
 }
 
@@ -416,9 +422,8 @@ func (s *session) row() persist.Peer {
 	return s.peer
 }
 
+// poke has the sender look for something to send.
 func (s *session) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.poked.Store(true)
+	s.sends.wake()
 }

@@ -32,12 +32,14 @@ type tailer struct {
 	view   int64            // the last view change
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the running loop has ended; nil if none runs
+
+	woken []*ear // of catchUp alone
 }
 
 // ear is one listener.
 type ear struct {
-	wake chan struct{}              // one slot
-	want func(*persist.LogRow) bool // whether a row concerns it
+	wake func()                     // does not block
+	want func(*persist.LogRow) bool // whether a row concerns it; nil: all do
 	view bool                       // whether view changes do
 }
 
@@ -45,10 +47,10 @@ func newTailer(s *persist.Store) *tailer {
 	return &tailer{store: s, ears: map[*ear]struct{}{}}
 }
 
-// listen wakes the ear for every row from now on that it wants, and if view is set
-// for every view change.
-func (t *tailer) listen(want func(*persist.LogRow) bool, view bool) *ear {
-	e := &ear{wake: make(chan struct{}, 1), want: want, view: view}
+// listen calls wake for rows from now on that are wanted, and if view is set for view
+// changes. It may be called once more after unlisten.
+func (t *tailer) listen(wake func(), want func(*persist.LogRow) bool, view bool) *ear {
+	e := &ear{wake: wake, want: want, view: view}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ears[e] = struct{}{}
@@ -135,11 +137,16 @@ func (t *tailer) catchUp(ctx context.Context) {
 		t.keep(rows)
 		for e := range t.ears {
 			if err != nil || e.view && viewed != t.view || t.concerns(e, rows) && !(bug(bugLostWakeUp) && rows[0].LSN%32 == 0) {
-				e.poke()
+				t.woken = append(t.woken, e)
 			}
 		}
 		t.view = viewed
 		t.mu.Unlock()
+		for _, e := range t.woken { // unlocked: they come for the rows at once
+			e.wake()
+		}
+		clear(t.woken)
+		t.woken = t.woken[:0]
 		more = err == nil && len(rows) > 0
 	}
 }
@@ -151,7 +158,7 @@ func (t *tailer) begin(head crdt.LSN) {
 	defer t.mu.Unlock()
 	t.next = head + 1
 	for e := range t.ears {
-		e.poke()
+		e.wake()
 	}
 }
 
@@ -165,7 +172,7 @@ func (t *tailer) forget() {
 // concerns reports whether the ear wants any of the rows.
 func (t *tailer) concerns(e *ear, rows []persist.LogRow) bool {
 	for i := range rows {
-		if e.want(&rows[i]) {
+		if e.want == nil || e.want(&rows[i]) {
 			return true
 		}
 	}
@@ -230,11 +237,4 @@ func (t *tailer) recent(lsn crdt.LSN, live bool) ([]persist.LogRow, bool) {
 		n++
 	}
 	return rows[:n:n], true
-}
-
-func (e *ear) poke() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
 }

@@ -71,7 +71,8 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, vi
 	ctx, stop := r.scoped(ctx)
 	defer stop()
 	want := func(row *persist.LogRow) bool { return collection == "" || row.Key.Collection == collection }
-	ear := r.tail.listen(want, true)
+	wake := make(chan struct{}, 1)
+	ear := r.tail.listen(func() { signal(wake) }, want, true)
 	defer r.tail.unlisten(ear)
 	follow := newFollower(r)
 	for {
@@ -117,7 +118,7 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, vi
 		select {
 		case <-ctx.Done():
 			return
-		case <-ear.wake:
+		case <-wake:
 		}
 	}
 }
