@@ -95,7 +95,9 @@
 //
 // A peer that lies about prints, items, heads or clocks costs a bounded number of
 // requests: 64 in a row that lead to nothing, 200 and one for each few leaves in all.
-// The cursor then stays where it was.
+// The cursor then stays where it was. Change sets that came and changed nothing lead to
+// nothing: a record of which the peer has more to say, time and again, is left different
+// after three more answers, and logged, and the rest goes on.
 //
 // Measured on 2026-11-21 on 2 cores that others kept busy (load 15), so that times are
 // upper bounds (go test -run '^$' -bench Reconcile -benchtime 5x -reconcile.records

@@ -68,12 +68,13 @@ func (s *session) own(b *batch) {
 	to := from + crdt.LSN(len(b.rows)) - 1
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := slices.Clone(s.mine)
+	before, gained := slices.Clone(s.mine), s.gained
 	b.tx.OnRollback(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.mine = before
+		s.mine, s.gained = before, gained
 	})
+	s.gained = to
 	if n := len(s.mine); n > 0 && s.mine[n-1].to+1 == from {
 		s.mine[n-1].to = to
 		return

@@ -43,6 +43,7 @@ type reconciler struct {
 	replies   []transport.Frame   // to be sent
 	turned    map[crdt.Key]string // records of which one side refused a change, and why; bounded
 	arrived   map[uint64]uint64   // frames of loose sets that were applied, by the Need that they answer
+	gained    crdt.LSN            // the last position of this side's log that came from this session
 	due       bool                // a run has to be made before this side has sent all
 	begun     bool                // that run goes on
 	concluded bool                // the comparison that this session is for has come to its end

@@ -62,7 +62,7 @@ func (r *run) judge(rd *persist.Reader, w *want, h *transport.Have) (again *want
 			return &next, nil
 		}
 	}
-	if h.All {
+	if h.All && r.progress {
 		return &next, nil // there is more to come
 	}
 	lacks := h.Clock != nil || h.Heads == 0

@@ -38,6 +38,8 @@ type run struct {
 	silent   int  // requests in a row that were not answered
 	idle     int  // requests since one has led to something
 	requests int
+	gained   crdt.LSN // the session's, at the answer before
+	progress bool     // it has grown since
 
 	queue   []transport.Range // to be compared
 	differs []want            // to be asked for
@@ -65,6 +67,9 @@ var errLeadsNowhere = errors.New("the peer's answers lead nowhere")
 // begins starts a run.
 func (s *session) begins(ctx context.Context) (*run, error) {
 	r := &run{s: s, of: s.recvScope(), id: uint64(s.r.opts.Random() * (1 << 52))}
+	s.mu.Lock()
+	r.gained = s.gained
+	s.mu.Unlock()
 	s.reach = 0
 	return r, r.restart(ctx)
 }
@@ -221,7 +226,11 @@ func (r *run) take(ctx context.Context, f transport.Frame) error {
 func (r *run) allArrived(f *transport.Need) bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	return r.s.arrived[f.ID] >= f.Loose
+	if r.s.arrived[f.ID] < f.Loose {
+		return false
+	}
+	r.progress, r.gained = r.s.gained != r.gained, r.s.gained
+	return true
 }
 
 func (r *run) takeDigest(ctx context.Context, f *transport.Digest) error {
@@ -298,7 +307,7 @@ func (r *run) takeNeed(ctx context.Context, f *transport.Need) error {
 	if err != nil {
 		return translate(err)
 	}
-	if r.s.reach = max(r.s.reach, f.Log); f.Loose > 0 || len(push) > 0 {
+	if r.s.reach = max(r.s.reach, f.Log); r.progress || len(push) > 0 {
 		r.idle = 0
 	}
 	if len(push) == 0 {
