@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godwitdb/godwit/replica"
 	"github.com/godwitdb/godwit/transport"
 	"github.com/godwitdb/godwit/transport/auth"
 	"github.com/godwitdb/godwit/transport/httplink"
@@ -24,11 +25,21 @@ type linkFlags struct {
 	natsFlags
 }
 
-// link returns the link to a space.
-func (f *linkFlags) link(url string) (transport.Link, error) {
+// peer returns what makes a link to a space for a replica; its done hangs up.
+func (f *linkFlags) peer(url string) (func(*replica.Replica) (link transport.Link, done func(), err error), error) {
 	if isNATS(url) {
-		return f.peer(url)
+		fleet, err := f.fleet(url, nil)
+		if err != nil {
+			return nil, err
+		}
+		return fleet.peer, nil
 	}
+	link, err := f.link(url)
+	return func(*replica.Replica) (transport.Link, func(), error) { return link, func() {}, nil }, err
+}
+
+// link returns the link to a space on a hub.
+func (f *linkFlags) link(url string) (transport.Link, error) {
 	var opts httplink.Options
 	if f.TokenFile != "" {
 		if _, _, err := f.token(context.Background()); err != nil {

@@ -72,25 +72,21 @@ func (f *linkFlags) fleet(url string, log *slog.Logger) (*fleet, error) {
 	return &fleet{server, space, opts}, err
 }
 
-// peer returns a link to any peer of a space on a NATS server. Its connection stays
-// until the program ends.
-func (f *linkFlags) peer(url string) (transport.Link, error) {
-	fleet, err := f.fleet(url, nil)
-	if err != nil {
-		return nil, err
-	}
-	node, err := natslink.New(fleet.server, fleet.opts)
-	if err != nil {
-		return nil, err
-	}
-	return node.Peer(fleet.space)
-}
-
 // node returns a node that others know by the replica's ID. The caller closes it.
 func (f *fleet) node(r *replica.Replica) (*natslink.Node, error) {
 	opts := *f.opts
 	opts.ID = r.ID().String()
 	return natslink.New(f.server, &opts)
+}
+
+// peer returns a link to any member of the space but the replica itself. done hangs up.
+func (f *fleet) peer(r *replica.Replica) (link transport.Link, done func(), err error) {
+	node, err := f.node(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err = node.Peer(f.space)
+	return link, func() { _ = node.Close() }, err // it cannot fail
 }
 
 // sync exchanges changes with a peer. When there is none it gives what is new to the

@@ -84,7 +84,7 @@ what a narrower selector leaves out stays here, as it was.
 
 type fetchCmd struct {
 	Record recordArg `arg:"" help:"COLLECTION/ID."`
-	URL    string    `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME."`
+	URL    string    `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME, or nats://HOST/NAME."`
 
 	linkFlags
 }
@@ -99,11 +99,16 @@ it. Prints the record. Exits with 1 when there is no such record, or it may not 
 
 // Run fetches the record.
 func (c *fetchCmd) Run(e *env) error {
-	link, err := c.link(c.URL)
+	peer, err := c.peer(c.URL)
 	if err != nil {
 		return err
 	}
 	return e.replica(mayCreate, func(r *replica.Replica) error {
+		link, done, err := peer(r)
+		if err != nil {
+			return err
+		}
+		defer done()
 		if _, err := r.Fetch(e.ctx, link, c.Record.Key); err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 type verifyCmd struct {
-	URL string `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME."`
+	URL string `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME, or nats://HOST/NAME."`
 	linkFlags
 
 	selectorFlags
@@ -21,7 +21,8 @@ func (verifyCmd) Help() string {
 changes. Exits with 0 when both hold the same, and prints the fingerprint, which is the same on both; else with 1, and
 prints each record that differs, and how.
 ` + selectorHelp + `
-    godwit verify http://localhost:8080/spaces/crew`
+    godwit verify http://localhost:8080/spaces/crew
+    godwit verify nats://localhost:4222/crew`
 }
 
 // verified is what verify prints with --json, before the records that differ.
@@ -47,11 +48,16 @@ type differing struct {
 
 // Run compares.
 func (c *verifyCmd) Run(e *env) error {
-	link, err := c.link(c.URL)
+	peer, err := c.peer(c.URL)
 	if err != nil {
 		return err
 	}
 	return e.replica(mustExist, func(r *replica.Replica) error {
+		link, done, err := peer(r)
+		if err != nil {
+			return err
+		}
+		defer done()
 		bar := newProgress(e.stderr, "records that differ", -1, false)
 		v, err := r.Verify(e.ctx, link, func(n int) { bar.set(int64(n)) }, c.options()...)
 		bar.done()
