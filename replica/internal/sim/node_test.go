@@ -198,6 +198,13 @@ func copyFiles(from, to string) error {
 	return nil
 }
 
+// head is where the node's log ends.
+func (n *node) head() crdt.LSN {
+	st, err := n.r.Status(context.Background())
+	need(err, "status of %s", n)
+	return st.Log.LSN
+}
+
 // gate holds a connection's frames back once its node is dead.
 type gate struct {
 	transport.Conn

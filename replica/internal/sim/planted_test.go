@@ -17,24 +17,26 @@ const seedsToFind = 100
 func TestPlantedBugs(t *testing.T) {
 	defer replica.Plant(0)
 	for i, name := range replica.Plants() {
-		if i == 0 {
-			continue
+		if i > 0 {
+			t.Run(name, func(t *testing.T) { testPlanted(t, i) })
 		}
-		replica.Plant(i)
-		seed := *firstFlag
+	}
+}
+
+func testPlanted(t *testing.T, bug int) {
+	for seed := *firstFlag; seed < *firstFlag+seedsToFind; seed++ {
+		replica.Plant(bug)
 		found := simulation(t, seed, *stepsFlag)
-		for ; found == nil && seed < *firstFlag+seedsToFind-1; seed++ {
-			found = simulation(t, seed+1, *stepsFlag)
-		}
 		if found == nil {
-			t.Errorf("not found within %d seeds: %s", seedsToFind, name)
 			continue
 		}
 		first, _, _ := strings.Cut(found.Error(), "\n")
-		t.Logf("%-35s seeds: %3d  %s", name, seed-*firstFlag+1, first)
+		t.Logf("seeds: %3d  %s", seed-*firstFlag+1, first)
 		replica.Plant(0)
 		if err := simulation(t, seed, *stepsFlag); err != nil {
 			t.Errorf("found without the planted bug: %v", err)
 		}
+		return
 	}
+	t.Errorf("not found within %d seeds", seedsToFind)
 }

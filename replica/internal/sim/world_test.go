@@ -275,11 +275,17 @@ func (w *world) restore() {
 	if n.saved == "" {
 		return
 	}
-	w.note("%s is restored from its backup at %d", n, n.savedHead)
+	before := n.head()
+	w.note("%s is restored from its backup at %d, it was at %d", n, n.savedHead, before)
 	n.crash(n.saved)
 	n.open()
 	w.stick.forgets(n)
 	w.note("%d acknowledged sets are lost", w.model.forget(w))
+	if w.chance(50) { // others' cursors come to lie within its log again, in another one
+		for n.head() <= before {
+			n.update(n.randomEdits())
+		}
+	}
 	if from, to := w.pair(); w.chance(50) { // a session that may not come to its end
 		from.sync(to)
 		w.pause()
