@@ -131,7 +131,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, space string, g
 	if !s.enter(w, who) {
 		return
 	}
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+	ws, err := websocket.Accept(withSmallBuffers(w), r, &websocket.AcceptOptions{
 		Subprotocols: []string{subprotocol, probeProtocol}, CompressionMode: websocket.CompressionDisabled,
 		InsecureSkipVerify: true, // the origin was checked
 	})
