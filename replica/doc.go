@@ -229,19 +229,22 @@
 //
 // BenchmarkFanOut: 1,000 replicas connected by WebSockets, which unpack and acknowledge
 // each update in a process of their own, against a bare WebSocket server that sends as
-// many messages of the same size. On two overloaded cores (load 12 to 20): 3.7 times the
-// CPU, 55 us against 15, and 47 KiB of heap and stacks for an idle session,
-// where it was 5.5 times and 59 KiB before.
+// many messages of the same size. On 2026-11-21, two overloaded cores (load 13 to 30),
+// go test ./replica -run '^$' -bench FanOut -benchtime 5x: 36.2 KiB of heap and stacks for
+// an idle session (limit 40), where it was 59 KiB at first; 3.8 times the CPU, 52 us
+// against 14 (3.6 in a run of 10x), where it was 5.5 times. The limit is 3.
 //
-//   - A goroutine costs 5 KiB, so an idle session has but one for each direction, and
-//     one of the carrier's: applying and reconciling are workers (worker.go).
+//   - A goroutine costs 5 KiB, so an idle session has but one, which receives, and one of
+//     the carrier's: sending, applying and reconciling are workers (worker.go). The
+//     carrier's buffers are small (httplink's hijack.go).
 //   - A sender that has said it is at the end learns of rows from the tailer alone, and is
 //     not woken for acknowledgements: each used to read the file.
 //   - Nothing is shared between the packers of sessions. Packing is a tenth of the
 //     CPU; a frame that suits all would need sessions with the same tables.
 //
-// What is left above the bare server is the acknowledgement of each update: a read,
-// two goroutine switches and its share of the cursors that are written down.
+// What is left above the bare server is the acknowledgement of each update: a read and two
+// goroutine switches are about a fifth of all, packing a tenth; the rest is reading the
+// tail, and the cursors that each session writes down for itself.
 //
 // # Time
 //
