@@ -239,12 +239,12 @@
 //     carrier's buffers are small (httplink's hijack.go).
 //   - A sender that has said it is at the end learns of rows from the tailer alone, and is
 //     not woken for acknowledgements: each used to read the file.
-//   - Nothing is shared between the packers of sessions. Packing is a tenth of the
+//   - Nothing is shared between the packers of sessions. Packing is an eighth of the
 //     CPU; a frame that suits all would need sessions with the same tables.
 //
-// What is left above the bare server is the acknowledgement of each update: a read and two
-// goroutine switches are about a fifth of all, packing a tenth; the rest is reading the
-// tail, and the cursors that each session writes down for itself.
+// Of the hub's time (-cpuprofile of the same), writing to the socket is about 31%, reading
+// and noting the acknowledgement of each update, which the bare server does not have, 28%,
+// packing 13%, reading the tail 4%, and writing down cursors 3%.
 //
 // # Time
 //
