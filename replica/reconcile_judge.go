@@ -46,7 +46,9 @@ func (r *run) judge(rd *persist.Reader, w *want, h *transport.Have) (again *want
 		return nil, err
 	}
 	next := *w
-	next.key = h.Key
+	if next.key = h.Key; next.heads != h.Heads {
+		next.heads, next.tries = h.Heads, 0
+	}
 	if r.s.verify != nil {
 		d, err := differs(rd, rec, h)
 		r.leave(d, true)

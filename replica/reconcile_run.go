@@ -58,7 +58,8 @@ type want struct {
 	place uint64
 	key   crdt.Key   // zero: not known
 	clock crdt.Clock // the peer's, in a blind run; nil: not known
-	tries int
+	tries int        // since the peer's heads were others
+	heads uint64     // the peer's, in its last answer
 	all   bool
 }
 
@@ -316,6 +317,11 @@ func (r *run) takeNeed(ctx context.Context, f *transport.Need) error {
 	u, err := r.s.supply(ctx, r.of.and(r.s.sendScope()), push, false)
 	if err != nil {
 		return err
+	}
+	for i := range r.differs {
+		if w := &r.differs[i]; u.later[w.key] {
+			w.tries-- // the peer was not given any of it
+		}
 	}
 	r.s.keptBack(u)
 	frames, _ := loose(u, r.id+1)

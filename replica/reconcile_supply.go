@@ -25,7 +25,8 @@ type supply struct {
 	names bool
 	log   crdt.LSN // the end of this side's
 	haves []transport.Have
-	rows  map[crdt.LSN]int // of the log, to be sent: the index in haves
+	rows  map[crdt.LSN]int  // of the log, to be sent: the index in haves
+	later map[crdt.Key]bool // of which nothing was gathered, since the rest is enough at once
 	sets  []transport.Set
 	bytes int
 }
@@ -33,7 +34,7 @@ type supply struct {
 // supply answers a Need, as far as it goes at once: haves says for which records.
 // What is not covered is answered like what does not exist.
 func (s *session) supply(ctx context.Context, of *carry, asked []transport.Have, names bool) (*supply, error) {
-	u := &supply{s: s, of: of, names: names, rows: map[crdt.LSN]int{}}
+	u := &supply{s: s, of: of, names: names, rows: map[crdt.LSN]int{}, later: map[crdt.Key]bool{}}
 	asked, err := s.resolve(ctx, of, asked)
 	if err != nil {
 		return u, err
@@ -151,7 +152,11 @@ func (u *supply) gather() error {
 	for i := 0; i < len(lsns); i++ {
 		if u.bytes > supplyBytes {
 			for _, lsn := range lsns[i:] {
-				u.haves[u.rows[lsn]].All = true
+				h := &u.haves[u.rows[lsn]]
+				h.All, u.later[h.Key] = true, true
+			}
+			for _, lsn := range lsns[:i] {
+				delete(u.later, u.haves[u.rows[lsn]].Key)
 			}
 			return nil
 		}

@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -197,6 +198,16 @@ func TestALossIsMadeGood(t *testing.T) {
 			p.b.saved = p.b.empty
 			p.restore(t, p.b)
 			put(t, p.b.r, "r-00001", `{"after":1}`)
+		},
+		"what it wrote itself, more than is pushed at once": func(t *testing.T, p *pair) {
+			p.save(t, p.b)
+			noise, rng := make([]byte, 400<<10), rand.NewChaCha8([32]byte{1})
+			for i := range 40 { // 21 MB
+				_, _ = rng.Read(noise)
+				put(t, p.b.r, fmt.Sprint("large-", i), fmt.Sprintf(`{"x":%q}`, base64.StdEncoding.EncodeToString(noise)))
+			}
+			p.sync(t)
+			p.restore(t, p.b)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
