@@ -52,24 +52,32 @@
 // seed that finds it is clean without it
 // (2026-11-21; go test -tags plantedbugs -run TestPlantedBugs -v ./replica/internal/sim):
 //
-//	drop a change                         1
+//	drop a change                         7
 //	move the cursor without the data      1
 //	take what was never sent for held     1
-//	forget a parked set                   6
-//	resend from one too far               1
+//	forget a parked set                   3
+//	resend from one too far              30
 //	ignore a resend                       1
-//	believe a cursor without its chain    3
+//	believe a cursor without its chain   12
 //	apply half a set                      1
-//	keep what was rolled back             1
-//	leave a stored value behind           2
+//	keep what was rolled back             5
+//	leave a stored value behind           1
 //	pick a wrong winner                   1
-//	lose a wake-up                        3
-//	reuse an actor                        3
+//	lose a wake-up                        7
+//	reuse an actor                       12
 //	pass over a range                     9
 //	leave a print behind                 46
 //	forget what is missing                1
 //
+// Some are found a few seeds sooner or later from run to run. Reconciliation heals what
+// several of them do, so they are found by what is to be seen until then (a set shown in
+// part), by one-shot syncs, and by restored replicas that write on before anyone has
+// noticed. That takes 40 s of CPU; the usual 250 seeds of the simulation take 55.
+//
 // With other weights of the steps the rarest took up to 62.
+//
+// Not explained yet: seeds 285, 489 and 2037 end with records that a run leaves different,
+// or with a peer that does not answer.
 //
 // Real ones that it found while it was written, each with a test of its own in
 // replica/sync_test.go: a repeated ack in the handshake ended a Connection for

@@ -28,7 +28,7 @@ func TestSimulation(t *testing.T) {
 		simulate(t, *seedFlag)
 		return
 	}
-	seeds := 500
+	seeds := 250
 	switch {
 	case *seedsFlag > 0:
 		seeds = *seedsFlag
