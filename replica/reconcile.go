@@ -321,8 +321,11 @@ func (s *session) settled(ctx context.Context) error {
 // unreconciled is the error of a one-shot exchange after which the replicas may
 // differ. It is called when the session is over.
 func (s *session) unreconciled() error {
-	if s.failed == nil {
-		return nil
+	switch {
+	case s.failed != nil:
+		return fmt.Errorf("not known to be equal: %w", s.failed)
+	case s.differ > 0:
+		return fmt.Errorf("not equal: %d records stay different (see verify)", s.differ)
 	}
-	return fmt.Errorf("not known to be equal: %w", s.failed)
+	return nil
 }
