@@ -184,6 +184,9 @@ func (r *run) explained(rd *persist.Reader, rec *persist.Record, h *transport.Ha
 	for _, err := range rd.ParkedOn(h.Key) {
 		return &Difference{Key: h.Key, How: DiffersHeads, Detail: "changes of it wait for others"}, err
 	}
+	if r.of.where || r.s.out.where { // then a set may wait there for a change of a record that is not carried
+		return &Difference{Key: h.Key, How: DiffersHeads, Detail: "what the link carries depends on the values of records"}, nil
+	}
 	return nil, nil
 }
 

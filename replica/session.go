@@ -235,7 +235,7 @@ func (s *session) shake(ctx context.Context) error {
 		return err
 	}
 	first, err := expect(ctx, s.conn, func(f *transport.Changes) bool {
-		return len(f.Sets) == 0 && !f.End && f.From == f.Through && (f.From == s.at || f.From.LSN == 0 || s.ranges() && f.From == s.them.Log)
+		return len(f.Sets)+len(f.Packed) == 0 && f.Loose == 0 && !f.End && f.From == f.Through && (f.From == s.at || f.From.LSN == 0 || s.ranges() && f.From == s.them.Log)
 	})
 	if err != nil {
 		return err
