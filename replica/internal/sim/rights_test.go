@@ -74,6 +74,7 @@ func (w *world) syncPart() {
 	}
 	wait := w.chance(50)
 	w.note("%s syncs a part with %s: %d options, %+v (waits: %v)", from, to, len(opts), what, wait)
+	w.restricted = true
 	done := from.sync(to, opts...)
 	if wait {
 		<-done
@@ -100,5 +101,6 @@ func (w *world) fetch() {
 // excuses reports whether bad weather or a lack of rights explains the error.
 func (w *world) excuses(err error) bool {
 	var incomplete *replica.IncompleteError
-	return excused(err) || w.restricted && errors.As(err, &incomplete) || strings.Contains(err.Error(), "does not answer")
+	partly := errors.As(err, &incomplete) || strings.Contains(err.Error(), "stay different")
+	return excused(err) || w.restricted && partly || strings.Contains(err.Error(), "does not answer")
 }

@@ -33,7 +33,7 @@ type world struct {
 	stick *stick
 	big   bool // a big set is still to come
 
-	restricted bool // a node has taken rights from its peers
+	restricted bool // a node has taken rights from its peers, or exchanged a part
 	began      time.Time
 	trace      []string
 }
