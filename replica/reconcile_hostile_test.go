@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,7 +30,7 @@ type liar struct {
 // requests. The session goes on, and the cursor stays where it was: nobody knows
 // whether all of the peer's is here.
 func TestAPeerThatLiesWhileReconciling(t *testing.T) {
-	rng := rand.New(rand.NewPCG(7, 7))
+	rng := rand.New(&lockedSource{src: rand.NewPCG(7, 7)}) // the subtests run at once
 	noise := func(f *transport.Digest) *transport.Digest {
 		for i := range f.Ranges {
 			r := &f.Ranges[i]
@@ -297,4 +298,16 @@ func TestReconciliationOfAPart(t *testing.T) {
 			})
 		}
 	}
+}
+
+// lockedSource is a source for several goroutines.
+type lockedSource struct {
+	mu  sync.Mutex
+	src rand.Source
+}
+
+func (l *lockedSource) Uint64() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.src.Uint64()
 }

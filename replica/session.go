@@ -121,6 +121,7 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 		err = s.handshake(ctx)
 	}
 	if err != nil {
+		err = s.told(ctx, err)
 		s.tell(ctx, err)
 		r.counters.over(err)
 		return s, s.name(err)
@@ -176,6 +177,25 @@ func (s *session) tell(ctx context.Context, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
 	defer cancel()
 	_ = s.conn.Send(ctx, &transport.Error{Code: code, Message: message})
+}
+
+// told returns what the peer said before it hung up, if sending was the first to notice
+// that; else err.
+func (s *session) told(ctx context.Context, err error) error {
+	if !errors.Is(err, transport.ErrClosed) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	for {
+		f, next := s.conn.Recv(ctx)
+		if next != nil {
+			return err
+		}
+		if e, ok := f.(*transport.Error); ok {
+			return e
+		}
+	}
 }
 
 // protocolError is the peer's fault, and is told to it.
