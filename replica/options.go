@@ -48,7 +48,7 @@ type Options struct {
 
 // Defaults of Options.
 const (
-	DefaultCacheBytes    = 32 << 20
+	DefaultCacheBytes    = 40 << 20
 	DefaultMaxClockAhead = time.Minute
 
 	DefaultReconcileEvery = 10 * time.Minute
