@@ -132,16 +132,25 @@ func (v *virtual) take(w http.ResponseWriter, r *http.Request, at int64) error {
 	}
 }
 
-// poll answers with what is to go down, once there is some.
-func (v *virtual) poll(w http.ResponseWriter, r *http.Request) {
+// fetches begins a request for what goes down behind the position it names, in place of
+// the one before it. If it cannot, it has answered.
+func (v *virtual) fetches(w http.ResponseWriter, r *http.Request) (turn int, at int64, ok bool) {
 	at, err := position(r.Header, headerLast)
 	if err != nil {
 		refuseWith(w, http.StatusBadRequest, transport.CodeProtocol, err.Error())
-		return
+		return 0, 0, false
 	}
-	turn, err := v.turn(at)
-	if err != nil {
+	if turn, err = v.turn(at); err != nil {
 		v.refuse(w, err)
+		return 0, 0, false
+	}
+	return turn, at, true
+}
+
+// poll answers with what is to go down, once there is some.
+func (v *virtual) poll(w http.ResponseWriter, r *http.Request) {
+	turn, at, ok := v.fetches(w, r)
+	if !ok {
 		return
 	}
 	v.respond(w, r, turn, at)
@@ -193,14 +202,8 @@ func (v *virtual) refuse(w http.ResponseWriter, err error) {
 // events sends what is to go down as server-sent events, until either side ends
 // the stream or a later request fetches.
 func (v *virtual) events(w http.ResponseWriter, r *http.Request) {
-	at, err := position(r.Header, headerLast)
-	if err != nil {
-		refuseWith(w, http.StatusBadRequest, transport.CodeProtocol, err.Error())
-		return
-	}
-	turn, err := v.turn(at)
-	if err != nil {
-		v.refuse(w, err)
+	turn, at, ok := v.fetches(w, r)
+	if !ok {
 		return
 	}
 	control := http.NewResponseController(w)
@@ -221,6 +224,7 @@ func (v *virtual) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		var b []byte
+		var err error
 		if b, last, err = v.fetch(r.Context(), turn, at, maxEvents, wait); errors.Is(err, transport.ErrClosed) {
 			last = true
 		} else if err != nil {
