@@ -64,13 +64,9 @@ func (r *Replica) writeBundle(ctx context.Context, w io.Writer, since *bundle.In
 
 // bundlePage writes the sets of one page of the log, and returns how far it reached.
 func (r *Replica) bundlePage(ctx context.Context, out *bundle.Writer, at, end crdt.Cursor) (crdt.Cursor, error) {
-	var rows []persist.LogRow
-	err := r.store.Read(ctx, func(rd *persist.Reader) (err error) {
-		rows, err = rd.Log(at.LSN, pageRows, pageBytes)
-		return err
-	})
+	rows, err := r.tail.after(ctx, at.LSN, false)
 	if err != nil {
-		return at, translate(err)
+		return at, err
 	}
 	if len(rows) == 0 {
 		return at, fmt.Errorf("the log ends at %v, not at %v: run doctor", at, end)
@@ -86,11 +82,8 @@ func (r *Replica) bundlePage(ctx context.Context, out *bundle.Writer, at, end cr
 		return nil
 	}
 	for len(rows) > 0 && rows[0].LSN <= end.LSN {
-		n := 1
-		for n < len(rows) && rows[n].Set == rows[0].Set {
-			n++
-		}
-		set := setOf(rows[:n])
+		n := setRows(rows)
+		set := setOf(rows[:n], func(row *persist.LogRow) bool { return !row.Withdrawn() })
 		if bytes := set.Size(); size > 0 && size+bytes > frameBytes || len(f.Sets) == setsPerFrame {
 			if err := emit(); err != nil {
 				return at, err
@@ -105,14 +98,4 @@ func (r *Replica) bundlePage(ctx context.Context, out *bundle.Writer, at, end cr
 	}
 	at = f.Through
 	return at, emit()
-}
-
-// setOf returns the set of these rows, without what was withdrawn.
-func setOf(rows []persist.LogRow) (set transport.Set) {
-	for i := range rows {
-		if !rows[i].Withdrawn() {
-			set.Members = append(set.Members, transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data})
-		}
-	}
-	return set
 }

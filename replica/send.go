@@ -276,10 +276,7 @@ func (o *sender) pack(rows []persist.LogRow) {
 		f, size = &transport.Changes{From: from}, 0
 	}
 	for len(rows) > 0 {
-		n := 1
-		for n < len(rows) && rows[n].Set == rows[0].Set {
-			n++
-		}
+		n := setRows(rows)
 		set, bytes := o.pick(rows[:n])
 		if size > 0 && size+bytes > frameBytes || len(f.Sets) == setsPerFrame {
 			emit()
@@ -301,16 +298,31 @@ func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
 	if may, _ := o.offers(nil, rows); !may || o.held(&rows[0]) { // without a reader it cannot fail
 		return set, 0
 	}
-	set.Members = make([]transport.Member, 0, len(rows))
-	for i := range rows {
-		if o.sends(&rows[i]) {
-			set.Members = append(set.Members, transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data})
-		}
-	}
+	set = setOf(rows, o.sends)
 	if bug(bugDropChange) && rows[0].Hash[0] < 16 && len(set.Members) > 0 {
 		set.Members = set.Members[1:]
 	}
 	return set, set.Size()
+}
+
+// setRows returns how many of the rows are of the first one's set.
+func setRows(rows []persist.LogRow) int {
+	n := 1
+	for n < len(rows) && rows[n].Set == rows[0].Set {
+		n++
+	}
+	return n
+}
+
+// setOf returns the set of those of the rows that are kept.
+func setOf(rows []persist.LogRow, keep func(*persist.LogRow) bool) transport.Set {
+	set := transport.Set{Members: make([]transport.Member, 0, len(rows))}
+	for i := range rows {
+		if keep(&rows[i]) {
+			set.Members = append(set.Members, transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data})
+		}
+	}
+	return set
 }
 
 // held reports whether the peer is known to hold the row's set: it came in this

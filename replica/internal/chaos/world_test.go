@@ -1,6 +1,7 @@
 package chaos_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,7 +104,7 @@ func (w *world) startHub() {
 	w.gate.handler(w.links)
 	var listener net.Listener
 	require.Eventually(w.t, func() bool { // its port may be taken for a moment by a connection
-		listener, err = net.Listen("tcp", cmpOr(w.addr, "127.0.0.1:0"))
+		listener, err = net.Listen("tcp", cmp.Or(w.addr, "127.0.0.1:0"))
 		return err == nil
 	}, patience, time.Millisecond)
 	w.addr = listener.Addr().String()
@@ -111,13 +112,6 @@ func (w *world) startHub() {
 	go func(s *http.Server) { _ = s.Serve(listener) }(w.http)
 	w.hub, w.stop = hub, w.serve(w.node, &natslink.ServeOptions{Accept: accept})
 	require.NoError(w.t, hub.With(context.Background(), w.space, func(*replica.Replica) error { return nil }))
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // killHub ends the hub without a word to anyone.
