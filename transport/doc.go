@@ -45,12 +45,13 @@
 //     a position only.
 //   - Frames are numbered. A repeated one is passed over; a missing one makes those
 //     behind it undecodable, which is a request for a resend as for any gap. What is sent
-//     again is sent with empty tables and whole chunks: whatever the reason was, it does
-//     not come up twice.
+//     again, and loose frames from then on, is sent with empty tables and whole chunks:
+//     whatever the reason was, it does not come up twice.
 //   - Dependencies that the tables do not have are the first four bytes of their hashes,
-//     which the receiver looks up among the record's last changes: it often edited the
-//     record itself meanwhile. Once records were dropped from a full table whole hashes are
-//     sent, since the last change of those may not be committed there yet.
+//     which the receiver looks up among those of the same frame and the record's last
+//     changes: it often edited the record itself meanwhile. Once records were dropped from
+//     a full table whole hashes are sent, since the last change of those may not be
+//     committed there yet.
 //   - Tables hold 256 records for each session, and up to 16,384 while its replica has
 //     room ([PackRoom]); large ones are dropped after a second of silence.
 //

@@ -132,10 +132,11 @@ func NewPacker(room *PackRoom) *Packer { return &Packer{room: room} }
 
 // Again is to be called before frames are packed that were packed before, because
 // the other side lacks one. The tables begin anew, and up to where it had got the
-// Packer relies on nothing: so no mistake can come up twice.
+// Packer relies on nothing, nor in frames without a position: so no mistake can come up
+// twice.
 func (p *Packer) Again() {
 	p.Close()
-	p.again = p.furthest
+	p.again = max(p.furthest, 1)
 }
 
 // Rest drops tables that have become large, and reports whether there were any. The

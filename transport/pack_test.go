@@ -160,6 +160,57 @@ func TestPackedLooseFrames(t *testing.T) {
 	}
 }
 
+// Whoever could not unpack a loose frame, since it lacks what that takes for known, can
+// once it was asked for again: also if nothing with a position was packed before.
+func TestPackedLooseFramesAgain(t *testing.T) {
+	p := transport.NewPacker(transport.NewPackRoom(100))
+	var u transport.Unpacker
+	sets := packSets(t, 50)
+	last := sets[len(sets)-1]
+	f := &transport.Changes{Loose: 1, Sets: []transport.Set{last}}
+	_, err := u.Unpack(p.Pack(f), noFind)
+	require.ErrorIs(t, err, transport.ErrLost)
+	p.Again()
+	got, err := u.Unpack(p.Pack(f), noFind)
+	require.NoError(t, err)
+	requireFrame(t, f, got)
+}
+
+// A change may build on one of its own frame that is no head any more: the other side
+// has not stored it yet, and finds it there.
+func TestPackedBranchesOfOneFrame(t *testing.T) {
+	base, ours, theirs := branched(t)
+	for name, sets := range map[string][]transport.Set{
+		"in sets of their own": {{Members: []transport.Member{base}}, {Members: []transport.Member{ours}}, {Members: []transport.Member{theirs}}},
+		"in one set":           {{Members: []transport.Member{base, ours, theirs}}},
+	} {
+		p := transport.NewPacker(transport.NewPackRoom(0))
+		var u transport.Unpacker
+		f := &transport.Changes{Loose: 1, Sets: sets}
+		got, err := u.Unpack(p.Pack(f), noFind)
+		require.NoError(t, err, name)
+		requireFrame(t, f, got)
+	}
+}
+
+// branched returns a change of a record, and two that build on it.
+func branched(t *testing.T) (base, ours, theirs transport.Member) {
+	write := func(h *crdt.History, replica byte) transport.Member {
+		e := h.Begin(crdt.ReplicaID{replica}.Actor([8]byte{1}), 1, nil)
+		require.NoError(t, e.Put(nil, map[string]any{"by": int64(replica)}, crdt.Merge))
+		c, err := e.Commit("")
+		require.NoError(t, err)
+		return transport.Member{Collection: "notes", ID: "1", Data: c.Raw()}
+	}
+	h, other := crdt.NewHistory(), crdt.NewHistory()
+	base = write(h, 1)
+	c, err := crdt.ParseChange(base.Data)
+	require.NoError(t, err)
+	_, err = other.Add(c)
+	require.NoError(t, err)
+	return base, write(h, 2), write(other, 3)
+}
+
 // lossy carries frames with losses, repetitions and changed order, asks for resends as
 // a session does, and holds whatever is unpacked against what was packed.
 func lossy(t *testing.T, seed uint64, frames []*transport.Changes) (resends int) {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -75,9 +76,20 @@ type unpackReader struct {
 	left    int // bytes that changes may still have
 	members int // that may still follow
 	loose   uint64
+	one     bool         // member is all there is
+	made    []madeChange // those before the one being read
 	unknown bool
 	err     error
 }
+
+// madeChange is a change of the frame that is being unpacked.
+type madeChange struct {
+	of   *Member
+	hash crdt.Hash
+}
+
+// madeBack is how many changes of a frame, from the last one back, a short name may mean.
+const madeBack = 1 << 10
 
 func (r *unpackReader) frame(flags byte, check [packCheck]byte) (*Changes, error) {
 	u, f := r.u, &Changes{End: flags&packEnd != 0, Loose: r.loose}
@@ -99,7 +111,8 @@ func (r *unpackReader) frame(flags byte, check [packCheck]byte) (*Changes, error
 	if f.Part == 0 {
 		u.run = f.From
 	}
-	r.sets(f, flags&packOne != 0)
+	r.one = flags&packOne != 0
+	r.sets(f)
 	switch {
 	case r.unknown:
 		return nil, errUnknown
@@ -136,8 +149,8 @@ func (r *unpackReader) position(base crdt.LSN, chain *crdt.Chain) crdt.LSN {
 	return base + crdt.LSN(v)
 }
 
-func (r *unpackReader) sets(f *Changes, one bool) {
-	if one {
+func (r *unpackReader) sets(f *Changes) {
+	if r.one {
 		f.Sets = []Set{{Members: r.set(1)}}
 		return
 	}
@@ -182,7 +195,7 @@ func (r *unpackReader) member(m *Member) {
 	}
 	m.Collection, m.ID = k.Collection, k.ID
 	chunk, rest, hash, err := r.u.changes.Unpack(r.b, record, r.left, func(prefix []byte) (crdt.Hash, bool) {
-		h, ok := r.find(k, prefix)
+		h, ok := r.change(k, prefix)
 		r.unknown = r.unknown || !ok
 		return h, ok
 	})
@@ -193,6 +206,21 @@ func (r *unpackReader) member(m *Member) {
 	m.Data, r.b = chunk, rest
 	r.left -= len(chunk)
 	r.u.count(k, hash)
+	if !r.one {
+		r.made = append(r.made, madeChange{m, hash})
+	}
+}
+
+// change returns the change of the record whose hash begins with prefix: one of this
+// frame, of which nothing is stored yet, or one that is.
+func (r *unpackReader) change(k crdt.Key, prefix []byte) (crdt.Hash, bool) {
+	for i := len(r.made) - 1; i >= max(len(r.made)-madeBack, 0); i-- {
+		c := &r.made[i]
+		if bytes.HasPrefix(c.hash[:], prefix) && c.of.ID == k.ID && c.of.Collection == k.Collection {
+			return c.hash, true
+		}
+	}
+	return r.find(k, prefix)
 }
 
 // record reads which record a change is of.
