@@ -67,7 +67,8 @@
 // answer is whole change sets, Loose from the log, then the answerer's clock where it
 // lacks something itself. Answering keeps no state; the side that leads asks again
 // when nothing comes, and believes the peer's heads, told after the sets were applied,
-// not that they arrived. Heads that differ under equal clocks are a fork: the whole
+// not that they arrived. Each Need says how many frames went before it: who lacks some
+// says so, and has the peer pack anew what it sends from then on. Heads that differ under equal clocks are a fork: the whole
 // history is asked for once, so that it is noted, and from then on it is reported and
 // not asked for. What either side refused is not asked for again either.
 //

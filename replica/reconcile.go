@@ -42,7 +42,7 @@ type reconciler struct {
 	// Guarded by the session's mu.
 	replies   []transport.Frame   // to be sent
 	turned    map[crdt.Key]string // records of which one side refused a change, and why; bounded
-	arrived   map[uint64]uint64   // frames of loose sets that were applied, by the Need that they answer
+	arrived   map[uint64]uint64   // frames of loose sets that were applied, by the Need that they went before
 	gained    crdt.LSN            // the last position of this side's log that came from this session
 	due       bool                // a run has to be made before this side has sent all
 	begun     bool                // that run goes on
@@ -127,14 +127,13 @@ func (s *session) reply() transport.Frame {
 
 // loose returns the frames that carry what a supply gathered, cut where they are too
 // large for one.
-func loose(u *supply, id uint64) (frames []transport.Frame, whole uint64) {
+func loose(u *supply, id uint64) (frames []transport.Frame) {
 	for _, f := range u.frames(id) {
-		whole++
 		for _, part := range split(f) {
 			frames = append(frames, part)
 		}
 	}
-	return frames, whole
+	return frames
 }
 
 // reconcile answers what the peer asks, and makes runs of this side's own.
@@ -229,13 +228,16 @@ func (s *session) answer(ctx context.Context, f transport.Frame) error {
 	case *transport.Digest:
 		return s.answerDigest(ctx, f)
 	case *transport.Need:
+		if !s.allArrived(f) {
+			return s.say(ctx, &transport.Need{ID: f.ID, Answer: true})
+		}
 		u, err := s.supply(ctx, s.sendScope(), f.Haves, f.Names || s.compares())
 		if err != nil {
 			return err
 		}
-		frames, n := loose(u, f.ID)
+		frames := loose(u, f.ID)
 		s.sentLoose(u)
-		return s.say(ctx, append(frames, &transport.Need{ID: f.ID, Answer: true, Loose: n, Log: u.log, Haves: u.haves})...)
+		return s.say(ctx, append(frames, &transport.Need{ID: f.ID, Answer: true, Loose: wholes(frames), Log: u.log, Haves: u.haves})...)
 	}
 	return nil
 }
@@ -284,7 +286,6 @@ func (s *session) ends(ctx context.Context, run *run) error {
 	}
 	s.mu.Lock()
 	s.due, s.begun, s.failed, s.differ = false, false, run.failure(), run.differing
-	clear(s.arrived)
 	s.compared(run.complete() && run.differing == 0)
 	s.absolve(run)
 	s.mu.Unlock()

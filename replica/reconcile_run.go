@@ -34,9 +34,10 @@ type run struct {
 	id       uint64 // of the request under way
 	asked    []transport.Range
 	wanted   []want
-	names    bool // of the Need under way
-	silent   int  // requests in a row that were not answered
-	idle     int  // requests since one has led to something
+	names    bool   // of the Need under way
+	pushed   uint64 // frames of change sets that went before it
+	silent   int    // requests in a row that were not answered
+	idle     int    // requests since one has led to something
 	requests int
 	gained   crdt.LSN // the session's, at the answer before
 	progress bool     // it has grown since
@@ -96,7 +97,7 @@ func (r *run) restart(ctx context.Context) error {
 
 // next sends the next request, behind the frames given, or ends the run.
 func (r *run) next(ctx context.Context, before ...transport.Frame) error {
-	r.asked, r.wanted, r.names = nil, nil, false
+	r.asked, r.wanted, r.names, r.pushed = nil, nil, false, 0
 	r.id++
 	r.requests++
 	r.idle++
@@ -110,11 +111,23 @@ func (r *run) next(ctx context.Context, before ...transport.Frame) error {
 		if err != nil {
 			return err
 		}
+		r.pushed = wholes(before)
+		need.Loose = r.pushed
 		before = append(before, need)
 	default:
 		before = append(before, r.digest())
 	}
 	return r.s.say(ctx, before...)
+}
+
+// wholes counts frames of change sets, the parts of a large set as one.
+func wholes(frames []transport.Frame) (n uint64) {
+	for _, f := range frames {
+		if c, ok := f.(*transport.Changes); ok && !c.More {
+			n++
+		}
+	}
+	return n
 }
 
 // digest takes ranges off the queue, the latest first: they are the finest.
@@ -132,7 +145,7 @@ func (r *run) digest() transport.Frame {
 }
 
 // need takes places off the list and says what this side has there.
-func (r *run) need(ctx context.Context) (transport.Frame, error) {
+func (r *run) need(ctx context.Context) (*transport.Need, error) {
 	first := r.differs[len(r.differs)-1]
 	r.names = r.s.verify != nil || r.blind && first.clock == nil && !first.all
 	f := &transport.Need{ID: r.id, Names: r.names}
@@ -214,24 +227,21 @@ func (r *run) take(ctx context.Context, f transport.Frame) error {
 		if r.wanted == nil {
 			return nil
 		}
-		if !r.allArrived(f) {
+		if !r.s.allArrived(f) {
 			return r.again(ctx)
 		}
 		r.silent = 0
+		r.look()
 		return r.takeNeed(ctx, f)
 	}
 	return nil
 }
 
-// allArrived reports whether the change sets that belong to the answer are here.
-func (r *run) allArrived(f *transport.Need) bool {
+// look finds out whether this side has got anything since the answer before.
+func (r *run) look() {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	if r.s.arrived[f.ID] < f.Loose {
-		return false
-	}
 	r.progress, r.gained = r.s.gained != r.gained, r.s.gained
-	return true
 }
 
 func (r *run) takeDigest(ctx context.Context, f *transport.Digest) error {
@@ -286,6 +296,9 @@ func (r *run) takeNeed(ctx context.Context, f *transport.Need) error {
 			w := r.wanted[i]
 			haves, ok := said[w.place]
 			if !ok { // the answer did not get that far
+				if len(f.Haves) == 0 && r.pushed > 0 && w.tries > 0 {
+					w.tries-- // what the peer was given got lost
+				}
 				r.differs = append(r.differs, w)
 				continue
 			}
@@ -324,7 +337,6 @@ func (r *run) takeNeed(ctx context.Context, f *transport.Need) error {
 		}
 	}
 	r.s.keptBack(u)
-	frames, _ := loose(u, r.id+1)
 	r.s.sentLoose(u)
-	return r.next(ctx, frames...)
+	return r.next(ctx, loose(u, r.id+1)...)
 }

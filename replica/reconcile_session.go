@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"maps"
+
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/transport"
 )
@@ -49,7 +51,10 @@ func positioned(all []*delivery) bool {
 func (s *session) pass(all []*delivery) {
 	s.mu.Lock()
 	for _, d := range all {
-		if d.loose != 0 && d.last && (s.arrived[d.loose] > 0 || len(s.arrived) < maxArrived) {
+		if d.loose != 0 && d.last {
+			if len(s.arrived) >= maxArrived {
+				clear(s.arrived)
+			}
 			s.arrived[d.loose]++
 		}
 	}
@@ -61,7 +66,26 @@ func (s *session) pass(all []*delivery) {
 	}
 }
 
-// maxArrived bounds the requests whose answers are counted.
+// allArrived reports whether the frames of change sets that went before the Need are
+// here. Those that are not are lost, or cannot be unpacked because others are: from now
+// on the peer is to pack what depends on none of them.
+func (s *session) allArrived(f *transport.Need) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.arrived[f.ID] >= f.Loose
+	maps.DeleteFunc(s.arrived, func(id, _ uint64) bool { return f.ID-id < runRequests })
+	if !all {
+		s.queueAck(&transport.Ack{Through: s.at, Resend: true})
+		s.poke()
+	}
+	return all
+}
+
+// runRequests is more than a run makes: their IDs are consecutive.
+const runRequests = 1 << 32
+
+// maxArrived bounds the requests whose frames are counted. One that is forgotten is made
+// again.
 const maxArrived = 1024
 
 // comparable begins a session that only compares.

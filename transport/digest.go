@@ -60,12 +60,14 @@ type Item struct {
 }
 
 // Need asks for what the sender lacks of some records, or answers that. What it
-// asks for comes in frames of Changes with Loose set, then the answer follows.
+// asks for comes in frames of Changes with Loose set, then the answer follows. So does a
+// request what the sender has for the other side. An answer without Haves says that
+// frames which went before the request have not arrived.
 type Need struct {
 	ID     uint64   // of a request, not 0; of an answer, the request's
 	Answer bool     // to a request
 	Names  bool     // in a request: change sets are not wanted
-	Loose  uint64   // in an answer: how many frames of Changes went before it
+	Loose  uint64   // how many frames of Changes went before it, with its ID
 	Log    crdt.LSN // in an answer: the end of the answerer's log when it looked
 	Haves  []Have   // the records; of an answer, those that it is about
 }
