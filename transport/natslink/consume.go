@@ -29,9 +29,9 @@ type intake struct {
 	size     int         // bytes of them
 }
 
-// partial is a set of which not all messages have come.
+// partial is a parcel of which not all messages have come.
 type partial struct {
-	set    string
+	name   string
 	before crdt.Cursor // the position before the first of them: there a new session has to begin
 	since  time.Time   // when that was stored
 	parts  map[int][]byte
@@ -93,12 +93,11 @@ func (c *streamConn) handle(m jetstream.Msg) {
 	before := c.in.at
 	c.in.last = seq
 	c.in.at = crdt.Cursor{Epoch: c.epoch, LSN: crdt.LSN(seq), Chain: chainOf(seq, md.Timestamp, m.Headers().Get(jetstream.MsgIDHeader))}
-	set := c.setOf(m, md.Timestamp, before)
+	sets := c.setsOf(m, md.Timestamp, before)
 	b := c.collect()
-	if len(set.Members) > 0 {
+	for _, set := range sets {
 		b.Sets = append(b.Sets, set)
 		c.size += set.Size()
-		c.counts.received += int64(len(m.Data()))
 	}
 	c.more = md.NumPending > 0
 	b.End = b.End || !c.more
@@ -128,13 +127,14 @@ func (c *streamConn) collect() *transport.Changes {
 	return c.batch
 }
 
-// setOf returns the set that a message completes, if the replica wants it. The
+// setsOf returns the sets that a message holds or completes, and the replica wants. The
 // caller holds mu.
-func (c *streamConn) setOf(m jetstream.Msg, at time.Time, before crdt.Cursor) (none transport.Set) {
+func (c *streamConn) setsOf(m jetstream.Msg, at time.Time, before crdt.Cursor) []transport.Set {
 	h := m.Headers()
 	if h.Get(headerOrigin) == c.origin {
-		return none
+		return nil
 	}
+	c.counts.received += int64(len(m.Data()))
 	body, id := m.Data(), h.Get(jetstream.MsgIDHeader)
 	if part := h.Get(headerPart); part != "" {
 		var whole, ok bool
@@ -143,44 +143,49 @@ func (c *streamConn) setOf(m jetstream.Msg, at time.Time, before crdt.Cursor) (n
 		}
 		c.expire(at)
 		if !whole {
-			return none
+			return nil
 		}
 	}
 	f, err := c.link.node.codec.Decode(body)
 	changes, ok := f.(*transport.Changes)
-	if err != nil || !ok || len(changes.Sets) != 1 || id == "" {
+	if err != nil || !ok || len(changes.Sets) == 0 || id == "" {
 		c.link.node.foreign(m.Subject(), m.Data())
-		return none
+		return nil
 	}
-	return c.wanted(changes.Sets[0])
+	return c.wanted(changes.Sets)
 }
 
 // wanted leaves out what the replica does not want.
-func (c *streamConn) wanted(set transport.Set) transport.Set {
+func (c *streamConn) wanted(sets []transport.Set) (wanted []transport.Set) {
 	if c.us.Want.All {
-		return set
+		return sets
 	}
-	var some transport.Set
-	for _, m := range set.Members {
-		if c.us.Want.Covers(crdt.Key{Collection: m.Collection, ID: m.ID}) {
-			some.Members = append(some.Members, m)
+	for _, set := range sets {
+		var some transport.Set
+		for _, m := range set.Members {
+			if c.us.Want.Covers(crdt.Key{Collection: m.Collection, ID: m.ID}) {
+				some.Members = append(some.Members, m)
+			}
+		}
+		if len(some.Members) > 0 {
+			wanted = append(wanted, some)
 		}
 	}
-	return some
+	return wanted
 }
 
-// add keeps a part of a set, and returns the whole when it was the last one.
-func (in *intake) add(header string, body []byte, at time.Time, before crdt.Cursor) (all []byte, set string, whole, ok bool) {
-	set, number, count, ok := partOf(header)
+// add keeps a part of a parcel, and returns the whole when it was the last one.
+func (in *intake) add(header string, body []byte, at time.Time, before crdt.Cursor) (all []byte, name string, whole, ok bool) {
+	name, number, count, ok := partOf(header)
 	if !ok {
 		return nil, "", false, false
 	}
 	i := 0
-	for i < len(in.partials) && in.partials[i].set != set {
+	for i < len(in.partials) && in.partials[i].name != name {
 		i++
 	}
 	if i == len(in.partials) {
-		in.partials = append(in.partials, &partial{set: set, before: before, since: at, parts: map[int][]byte{}, count: count})
+		in.partials = append(in.partials, &partial{name: name, before: before, since: at, parts: map[int][]byte{}, count: count})
 	}
 	p := in.partials[i]
 	if count != p.count {
@@ -198,7 +203,7 @@ func (in *intake) add(header string, body []byte, at time.Time, before crdt.Curs
 	for number := range count {
 		all = append(all, p.parts[number]...)
 	}
-	return all, set, true, true
+	return all, name, true, true
 }
 
 func (in *intake) drop(i int) {
@@ -206,7 +211,7 @@ func (in *intake) drop(i int) {
 	in.partials = append(in.partials[:i], in.partials[i+1:]...)
 }
 
-// expire gives up sets that nobody will complete: a peer has them. The caller holds
+// expire gives up what nobody will complete: a peer has it. The caller holds
 // mu.
 func (c *streamConn) expire(now time.Time) {
 	for len(c.in.partials) > 0 {
@@ -215,6 +220,6 @@ func (c *streamConn) expire(now time.Time) {
 			return
 		}
 		c.in.drop(0)
-		c.lost(fmt.Sprintf("parts of set %s, whose first is behind %d", p.set, p.before.LSN))
+		c.lost(fmt.Sprintf("parts of %s, whose first is behind %d", p.name, p.before.LSN))
 	}
 }

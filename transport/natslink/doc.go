@@ -44,9 +44,14 @@
 // # The stream
 //
 // JetStream acknowledges before it writes to disk. It is a fast hint bus: what it lost
-// is found by sessions between members. The stream godwit-v1-SPACE keeps one message a
-// change set, whose id is the set's, so that the server drops what comes twice within
-// its window. A set larger than a message takes several, and members put them together
+// is found by sessions between members. A message of the stream godwit-v1-SPACE holds
+// the change sets that waited when it was made: one set, whose ID it is named by, when
+// updates are made now and then, and 64 on average when many are behind each other, since
+// a message costs as much as the rest of a set's way. Its name is then a digest of the
+// sets' IDs. The server drops what comes twice within its window; and so that it can when
+// a hub publishes what somebody else does as well, the sets' IDs say where a message
+// ends: the same sets in the same order make the same messages wherever one begins. What
+// is larger than a message takes several, and members put them together
 // again; a position is only moved past the first of them when the last has come, or
 // when a minute of the stream's time, 18 MiB or 512 such sets have passed it.
 //

@@ -99,6 +99,9 @@ func TestFleetLosesStream(t *testing.T) {
 			away.close(t)
 			for i := range 60 {
 				writer.putBytes(t, "missed"+strconv.Itoa(i), 1200)
+				if i%5 == 0 {
+					writer.awaitHanded(t) // not all in a few messages
+				}
 			}
 			writer.awaitHanded(t)
 			await(t, 80, writer, reader)

@@ -71,6 +71,7 @@ type Node struct {
 
 	mu      sync.Mutex // guards what follows
 	nc      *nats.Conn
+	js      jetstream.JetStream // of nc; nil until it is needed
 	closed  bool
 	denials map[chan error]struct{} // who wants to know of permissions the server denies
 }
@@ -237,10 +238,21 @@ func denies(err error, subjects ...string) bool {
 	return false
 }
 
-// jetStream returns the connection's view of JetStream.
-func (n *Node) jetStream(nc *nats.Conn, opts ...jetstream.JetStreamOpt) (jetstream.JetStream, error) {
-	if n.opts.Domain != "" {
-		return jetstream.NewWithDomain(nc, n.opts.Domain, opts...)
+// jetStream returns the connection's view of JetStream, which all sessions share: what
+// nats.go begins for the first message published ends with the connection, and not
+// reliably before (v1.55: CleanupPublisher races with it).
+func (n *Node) jetStream(nc *nats.Conn) (js jetstream.JetStream, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.js != nil && n.js.Conn() == nc {
+		return n.js, nil
 	}
-	return jetstream.New(nc, opts...)
+	opts := []jetstream.JetStreamOpt{jetstream.WithPublishAsyncMaxPending(maxUnacked), jetstream.WithPublishAsyncTimeout(publishTimeout)}
+	if n.opts.Domain != "" {
+		js, err = jetstream.NewWithDomain(nc, n.opts.Domain, opts...)
+	} else {
+		js, err = jetstream.New(nc, opts...)
+	}
+	n.js = js
+	return js, err
 }

@@ -2,6 +2,7 @@ package natslink
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strconv"
@@ -18,14 +19,14 @@ import (
 // Headers of messages in a stream, beside that of the message's id.
 const (
 	headerOrigin = "Godwit-Origin" // the connection that published it
-	headerPart   = "Godwit-Part"   // SET NUMBER COUNT, of a set that takes several
+	headerPart   = "Godwit-Part"   // NAME NUMBER COUNT, of what takes several
 )
 
 // Bounds of publishing.
 const (
-	headerRoom     = 512 // bytes of a message's headers, at most
-	maxUnacked     = 4000
-	maxFrames      = 64 // frames whose sets the server has not acknowledged
+	headerRoom     = 512  // bytes of a message's headers, at most
+	maxUnacked     = 4000 // messages
+	maxFrames      = 64   // frames whose sets the server has not acknowledged
 	publishTimeout = 10 * time.Second
 )
 
@@ -56,11 +57,9 @@ func (c *streamConn) onChanges(ctx context.Context, f *transport.Changes) error 
 		}
 	}
 	p := &published{through: f.Through}
-	for _, set := range sets {
-		if err := c.publish(ctx, set, p); err != nil {
-			c.fail(err)
-			return fmt.Errorf("send: %w: %w", transport.ErrClosed, err)
-		}
+	if err := c.publishAll(ctx, sets, p); err != nil {
+		c.fail(err)
+		return fmt.Errorf("send: %w: %w", transport.ErrClosed, err)
 	}
 	select {
 	case c.settle <- p:
@@ -88,20 +87,27 @@ func (p *publisher) join(f *transport.Changes) ([]transport.Set, error) {
 	return []transport.Set{p.part}, nil
 }
 
-// publish sends the messages of a set, unless that is for others to do: whoever
-// wrote it, or a hub.
-func (c *streamConn) publish(ctx context.Context, set transport.Set, p *published) error {
-	id, own, err := c.nameOf(set)
+// publishAll sends those of the sets that are this replica's to publish.
+func (c *streamConn) publishAll(ctx context.Context, sets []transport.Set, p *published) error {
+	parcels, err := c.parcels(sets)
 	if err != nil {
 		return err
 	}
-	if !own && !c.link.node.opts.Hub {
-		return nil
+	for _, m := range parcels {
+		if err := c.publish(ctx, &m, p); err != nil {
+			return err
+		}
 	}
-	body, err := c.link.node.codec.Encode(&transport.Changes{Sets: []transport.Set{set}})
+	return nil
+}
+
+// publish sends a parcel, in several messages if it is too large for one.
+func (c *streamConn) publish(ctx context.Context, parcel *parcel, p *published) error {
+	body, err := c.link.node.codec.Encode(&transport.Changes{Sets: parcel.sets})
 	if err != nil {
 		return err
 	}
+	id := parcel.name()
 	count := (len(body) + c.chunk - 1) / c.chunk
 	for i := range count {
 		m := &nats.Msg{Subject: subjectSets(c.link.space), Data: body[i*c.chunk : min((i+1)*c.chunk, len(body))], Header: nats.Header{}}
@@ -116,7 +122,7 @@ func (c *streamConn) publish(ctx context.Context, set transport.Set, p *publishe
 			ack, err = c.js.PublishMsgAsync(m) // it has waited for a while
 		}
 		if err != nil {
-			return fmt.Errorf("publish a change set: %w", err)
+			return fmt.Errorf("publish change sets: %w", err)
 		}
 		p.acks = append(p.acks, ack)
 	}
@@ -126,18 +132,65 @@ func (c *streamConn) publish(ctx context.Context, set transport.Set, p *publishe
 	return nil
 }
 
-// nameOf returns the set's id, and whether this replica wrote any of it.
-func (c *streamConn) nameOf(set transport.Set) (id string, own bool, err error) {
+// parcel is what a message carries: change sets, one after another.
+type parcel struct {
+	sets []transport.Set
+	ids  []byte // of them, one behind another
+}
+
+// parcelSets is how many sets a parcel holds on average, if so many are to be published
+// at once.
+const parcelSets = 64
+
+// parcels makes parcels of those sets that this replica is to publish: what it wrote,
+// and for a hub everything. An ID says that a parcel ends with its set. So two who
+// publish the same sets in the same order make the same parcels, wherever they begin,
+// and the server drops those that come twice.
+func (c *streamConn) parcels(sets []transport.Set) (all []parcel, err error) {
+	var p parcel
+	for _, set := range sets {
+		id, own, err := c.idOf(set)
+		if err != nil {
+			return nil, err
+		}
+		if !own && !c.link.node.opts.Hub {
+			continue
+		}
+		p.sets, p.ids = append(p.sets, set), append(p.ids, id[:]...)
+		if id[0]%parcelSets == 0 {
+			all, p = append(all, p), parcel{}
+		}
+	}
+	if len(p.sets) > 0 {
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// name returns the ID of the set, if it is one, else a digest of the IDs.
+func (p *parcel) name() string {
+	var id crdt.SetID
+	if len(p.sets) > 1 {
+		sum := sha256.Sum256(p.ids)
+		copy(id[:], sum[:])
+	} else {
+		copy(id[:], p.ids)
+	}
+	return id.String()
+}
+
+// idOf returns the set's ID, and whether this replica wrote any of it.
+func (c *streamConn) idOf(set transport.Set) (id crdt.SetID, own bool, err error) {
 	members := make([]crdt.Member, len(set.Members))
 	for i, m := range set.Members {
 		change, err := crdt.ParseChange(m.Data)
 		if err != nil {
-			return "", false, fmt.Errorf("publish a change of %s/%s: %w", m.Collection, m.ID, err)
+			return id, false, fmt.Errorf("publish a change of %s/%s: %w", m.Collection, m.ID, err)
 		}
 		members[i] = crdt.Member{Key: crdt.Key{Collection: m.Collection, ID: m.ID}, Change: change}
 		own = own || strings.HasPrefix(string(change.Actor()), string(c.us.Replica[:]))
 	}
-	return crdt.SetIDOf(members).String(), own, nil
+	return crdt.SetIDOf(members), own, nil
 }
 
 // acknowledge tells the replica what the server has acknowledged.
@@ -161,7 +214,7 @@ func (c *streamConn) wait(p *published) error {
 		select {
 		case <-ack.Ok():
 		case err := <-ack.Err():
-			return fmt.Errorf("publish a change set: %w", err)
+			return fmt.Errorf("publish change sets: %w", err)
 		case <-c.dead:
 			return errors.New("the session has ended")
 		}
@@ -170,7 +223,7 @@ func (c *streamConn) wait(p *published) error {
 }
 
 // partOf parses headerPart.
-func partOf(h string) (set string, number, count int, ok bool) {
+func partOf(h string) (name string, number, count int, ok bool) {
 	fields := strings.Fields(h)
 	if len(fields) != 3 || len(fields[0]) != 2*len(crdt.SetID{}) {
 		return "", 0, 0, false

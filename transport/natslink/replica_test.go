@@ -3,6 +3,7 @@ package natslink_test
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"path/filepath"
 	"testing"
 	"time"
@@ -103,6 +104,29 @@ func (p *place) stream(t testing.TB, url string) {
 	require.NoError(t, err)
 }
 
+// meet exchanges everything with another one, in a session without the stream.
+func (p *place) meet(t testing.TB, url string, with *place) {
+	t.Helper()
+	stop := serve(t, newNode(t, url, nil), &natslink.ServeOptions{Space: space, Accept: func(ctx context.Context, _ string, c transport.Conn, g transport.Grant) error {
+		return with.r.Accept(ctx, c, g)
+	}})
+	defer stop()
+	link := peerLink(t, newNode(t, url, nil), space)
+	require.Eventually(t, func() bool {
+		_, err := p.r.Sync(within(t), link)
+		return err == nil
+	}, patience, 10*time.Millisecond, "until the other one is found")
+}
+
+// syncStream hands the stream all that is the node's to hand, and takes the rest.
+func (p *place) syncStream(t testing.TB, node *natslink.Node) {
+	t.Helper()
+	link, err := node.Stream(space)
+	require.NoError(t, err)
+	_, err = p.r.Sync(within(t), link)
+	require.NoError(t, err)
+}
+
 func key(id string) crdt.Key { return crdt.Key{Collection: "notes", ID: id} }
 
 func (p *place) put(t testing.TB, id string, n int) {
@@ -112,11 +136,11 @@ func (p *place) put(t testing.TB, id string, n int) {
 	}))
 }
 
-// putBytes puts a record of n bytes that don't compress.
+// putBytes puts a record of n bytes that don't compress, nor with those of another one.
 func (p *place) putBytes(t testing.TB, id string, n int) {
 	t.Helper()
 	require.NoError(t, p.r.Update(context.Background(), func(tx *replica.Tx) error {
-		return tx.Put(key(id), map[string]any{"data": noise(len(id), n)})
+		return tx.Put(key(id), map[string]any{"data": noise(int(crc32.ChecksumIEEE([]byte(id))), n)})
 	}))
 }
 

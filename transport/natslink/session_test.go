@@ -234,8 +234,8 @@ func TestStreamPosition(t *testing.T) {
 	a.stream(t, s.ClientURL())
 	for i := range 10 {
 		a.put(t, string(rune('a'+i)), i)
+		a.awaitHanded(t) // alone in its message
 	}
-	a.awaitHanded(t)
 	log := &lines{}
 	link, err := newNode(t, s.ClientURL(), &natslink.Options{Logger: slog.New(slog.NewTextHandler(log, nil))}).Stream(space)
 	require.NoError(t, err)

@@ -71,7 +71,7 @@ func (l *streamLink) Dial(ctx context.Context) (transport.Conn, error) {
 }
 
 func (l *streamLink) open(ctx context.Context, nc *nats.Conn) (*streamConn, error) {
-	js, err := l.node.jetStream(nc, jetstream.WithPublishAsyncMaxPending(maxUnacked), jetstream.WithPublishAsyncTimeout(publishTimeout))
+	js, err := l.node.jetStream(nc)
 	if err != nil {
 		return nil, err
 	}

@@ -82,6 +82,53 @@ func TestStreamSync(t *testing.T) {
 	require.Zero(t, n.ChangesReceived)
 }
 
+// Many sets that wait share messages; and a hub that publishes the same ones, beginning
+// elsewhere, makes the same messages of most, which the server drops.
+func TestParcels(t *testing.T) {
+	s := startServer(t, withJetStream(t))
+	_, js := admin(t, s.ClientURL())
+	a, hub := newPlace(t), newPlace(t)
+	const n = 1500
+	for i := range n {
+		a.put(t, strconv.Itoa(i), i)
+	}
+	hub.put(t, "other", 1)
+	hub.meet(t, s.ClientURL(), a)
+	node, hubs := newNode(t, s.ClientURL(), nil), newNode(t, s.ClientURL(), &natslink.Options{Hub: true})
+	hub.syncStream(t, hubs)
+	first := state(t, js).Bytes
+	require.Less(t, state(t, js).Msgs, uint64(n/10))
+	a.syncStream(t, node)
+	second := state(t, js).Bytes - first
+	t.Logf("%d bytes, then %d more", first, second)
+	require.Less(t, second, first/2)
+	b := newPlace(t)
+	b.syncStream(t, node)
+	require.Equal(t, contents(t, a.r), contents(t, b.r))
+	require.Len(t, contents(t, b.r), n+1)
+}
+
+// A message is no second of one that holds some of its sets.
+func TestParcelsAlike(t *testing.T) {
+	s := startServer(t, withJetStream(t))
+	node := newNode(t, s.ClientURL(), &natslink.Options{Hub: true})
+	a, b, c := newPlace(t), newPlace(t), newPlace(t)
+	for i := range 3 {
+		a.put(t, "a"+strconv.Itoa(i), i)
+	}
+	b.meet(t, s.ClientURL(), a)
+	b.put(t, "b", 1)
+	c.meet(t, s.ClientURL(), b)
+	c.put(t, "c", 1)
+	a.syncStream(t, node)
+	b.syncStream(t, node)
+	c.syncStream(t, node)
+	reader := newPlace(t)
+	reader.syncStream(t, node)
+	require.Equal(t, contents(t, c.r), contents(t, reader.r))
+	require.Len(t, contents(t, reader.r), 5)
+}
+
 // A set of several MiB goes through a server that takes 64 KiB, between others that
 // are published meanwhile.
 func TestLargeSet(t *testing.T) {

@@ -305,7 +305,6 @@ func (c *streamConn) Close() error {
 			consumer.Stop()
 			<-consumer.Closed()
 		}
-		c.js.CleanupPublisher()
 		c.link.up(false)
 	})
 	c.done.Wait()
