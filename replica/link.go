@@ -50,6 +50,9 @@ func (r *Replica) once(ctx context.Context, op string, link transport.Link, opts
 	if err == nil {
 		err = s.unreconciled()
 	}
+	if err == nil && s.unequal {
+		err = errors.New("not known to be equal, says the peer (see verify)")
+	}
 	if err != nil {
 		err = &Error{Op: op, Peer: link.String(), Err: err}
 	}

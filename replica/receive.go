@@ -14,6 +14,7 @@ import (
 type delivery struct {
 	from, through crdt.Cursor
 	end           bool
+	unequal       bool // with end: see transport.Changes
 	sets          []inbound
 	changes       int
 	loose         uint64          // not 0: no stretch of the peer's log, and which Need it answers
@@ -152,7 +153,7 @@ func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 			d, ops = &delivery{from: f.From, through: f.From, loose: f.Loose}, 0
 		}
 	}
-	d.through, d.end, d.last = f.Through, f.End, true
+	d.through, d.end, d.unequal, d.last = f.Through, f.End, f.Unequal, true
 	return s.deliver(ctx, d)
 }
 
@@ -230,7 +231,7 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	s.mu.Lock()
 	at := s.at
 	s.mu.Unlock()
-	resend, end := false, false
+	resend, end, unequal := false, false, false
 	var fit []*delivery
 	for _, d := range all {
 		switch {
@@ -240,7 +241,9 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 		case d.from == at && d.through.Epoch == at.Epoch && d.through.LSN >= at.LSN:
 			fit = append(fit, d)
 			at = d.through
-			end = end || d.end
+			if d.end {
+				end, unequal = true, d.unequal
+			}
 		case d.through.LSN > at.LSN || d.through.Epoch != at.Epoch:
 			resend = true // a frame before this one was lost
 		}
@@ -257,7 +260,9 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 		s.queueAck(&transport.Ack{Through: at, Resend: resend, Exceptions: exceptions})
 	}
 	s.at = at
-	s.peerDone = s.peerDone || end
+	if end {
+		s.peerDone, s.unequal = true, unequal
+	}
 	for _, d := range fit {
 		s.counts.ChangesReceived += d.changes
 		s.r.counters.changesReceived.Add(int64(d.changes))

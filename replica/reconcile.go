@@ -319,8 +319,8 @@ func (s *session) settled(ctx context.Context) error {
 	})
 }
 
-// unreconciled is the error of a one-shot exchange after which the replicas may
-// differ. It is called when the session is over.
+// unreconciled is why the replicas may differ after the last run, for a one-shot
+// exchange. The caller holds mu, or the session is over.
 func (s *session) unreconciled() error {
 	switch {
 	case s.failed != nil:

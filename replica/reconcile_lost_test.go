@@ -27,7 +27,7 @@ func TestChangeSetsOfReconciliationThatGetLost(t *testing.T) {
 				p.restore(t, s)
 				put(t, s.r, "r-00001", `{"after":1}`)
 				link := &wrappedLink{p.link, func(c transport.Conn) transport.Conn {
-					return &losingConn{Conn: c, sent: uint(lost), received: uint(lost)}
+					return &losingConn{Conn: c, sent: lost, received: lost}
 				}}
 				_, err := p.b.r.Sync(context.Background(), link)
 				require.NoError(t, err)
@@ -37,11 +37,26 @@ func TestChangeSetsOfReconciliationThatGetLost(t *testing.T) {
 	}
 }
 
+// If the run was the peer's and came to no end, a one-shot exchange says so all the same.
+func TestTheDiallerIsToldThatThePeersRunCameToNoEnd(t *testing.T) {
+	p := newPair(t)
+	p.save(t, p.b)
+	p.edit(t)
+	p.restore(t, p.b)
+	_, err := p.b.r.Sync(context.Background(), &wrappedLink{p.link, func(c transport.Conn) transport.Conn {
+		return &losingConn{Conn: c, received: -1}
+	}})
+	require.ErrorContains(t, err, "not known to be equal, says the peer")
+	require.NotEmpty(t, bruteForce(t, p.a.r, p.b.r))
+	p.sync(t)
+	require.Empty(t, bruteForce(t, p.a.r, p.b.r))
+}
+
 // losingConn loses frames of change sets that are no stretch of a log: the first of them
-// if the lowest bit is set, and so on.
+// if the lowest bit is set, and so on; all for -1.
 type losingConn struct {
 	transport.Conn
-	sent, received uint // the sender's and the receiver's alone
+	sent, received int // the sender's and the receiver's alone
 }
 
 func (c *losingConn) Send(ctx context.Context, f transport.Frame) error {
@@ -60,7 +75,7 @@ func (c *losingConn) Recv(ctx context.Context) (transport.Frame, error) {
 	}
 }
 
-func loses(f transport.Frame, left *uint) (lost bool) {
+func loses(f transport.Frame, left *int) (lost bool) {
 	if c, ok := f.(*transport.Changes); ok && c.Loose != 0 {
 		lost = *left&1 == 1
 		*left >>= 1

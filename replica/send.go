@@ -176,13 +176,13 @@ func (s *session) hasRoom() bool {
 func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 	if !o.told {
 		o.mu.Lock()
-		wait := o.waits(len(o.flight) == 0)
+		wait, unequal := o.waits(len(o.flight) == 0), o.unreconciled() != nil
 		o.mu.Unlock()
 		if wait {
 			return false, nil
 		}
 		o.told = true
-		return true, o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos, End: true})
+		return true, o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos, End: true, Unequal: unequal})
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

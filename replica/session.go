@@ -69,6 +69,7 @@ type session struct {
 	ack      *transport.Ack  // to be sent
 	pong     *transport.Pong // to be sent
 	peerDone bool            // the peer has sent all it had
+	unequal  bool            // and said then that the two sides may differ
 	mine     []span          // positions of our log that came from this session
 	counts   Counts
 	refusals []transport.Exception // ours, that the peer did not take; bounded

@@ -59,7 +59,9 @@ func frames() map[string]transport.Frame {
 			{Room: "r", Replica: crdt.ReplicaID{1}, Member: 1<<64 - 1, Seq: 9, Kind: transport.NoteState, Holds: 30 * time.Second, Data: []byte(`{"x":1}`)},
 			{Room: "r", Replica: crdt.ReplicaID{2}, Seq: 1, Kind: transport.NoteLeave, Data: []byte{}},
 		}},
-		"loose changes": &transport.Changes{Loose: 1<<64 - 1, Sets: []transport.Set{{Members: []transport.Member{member("is", 1)}}}},
+		"unequal":         &transport.Changes{End: true, Unequal: true},
+		"unequal, packed": &transport.Changes{Unequal: true, Packed: []byte{1, 2}},
+		"loose changes":   &transport.Changes{Loose: 1<<64 - 1, Sets: []transport.Set{{Members: []transport.Member{member("is", 1)}}}},
 		"digest": &transport.Digest{ID: 1<<64 - 1, Answer: true,
 			Scopes: []transport.Scope{transport.Everything(), only(transport.Selector{Collection: "tasks"}), {}},
 			Ranges: []transport.Range{

@@ -73,8 +73,9 @@ type Changes struct {
 	Part    uint64    // which part of a set that spans frames
 	More    bool      // the set goes on in the next frame
 	End     bool      // nothing more right now
+	Unequal bool      // with End: after the sender's comparison the two sides may differ
 	Filter  crdt.Hash // in a session's first: of the scope that the sender sends, see Scope.Hash
-	Packed  []byte    // unless empty, all but Loose, in a form of its own; see Packer
+	Packed  []byte    // unless empty, all but Loose and Unequal, in a form of its own; see Packer
 
 	// Loose, if not 0, says that the sets are no stretch of the log: they answer the
 	// Need with this ID, or go before it. From and Through are zero then.

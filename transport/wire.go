@@ -34,8 +34,9 @@ type wireChanges struct {
 	More    bool        `cbor:"4,keyasint,omitempty"`
 	End     bool        `cbor:"5,keyasint,omitempty"`
 	Filter  []byte      `cbor:"6,keyasint,omitempty"`
-	Packed  []byte      `cbor:"7,keyasint,omitempty"` // instead of all others but 8
+	Packed  []byte      `cbor:"7,keyasint,omitempty"` // instead of 1 to 6
 	Loose   uint64      `cbor:"8,keyasint,omitempty"`
+	Unequal bool        `cbor:"9,keyasint,omitempty"`
 }
 
 type wireAck struct {
@@ -82,11 +83,11 @@ func (f *Hello) wire() any {
 
 func (f *Changes) wire() any {
 	if len(f.Packed) > 0 {
-		return &wireChanges{Packed: f.Packed, Loose: f.Loose}
+		return &wireChanges{Packed: f.Packed, Loose: f.Loose, Unequal: f.Unequal}
 	}
 	return &wireChanges{
 		From: cursorToWire(f.From), Through: cursorToWire(f.Through),
-		Part: f.Part, More: f.More, End: f.End, Filter: hashToWire(&f.Filter), Loose: f.Loose,
+		Part: f.Part, More: f.More, End: f.End, Filter: hashToWire(&f.Filter), Loose: f.Loose, Unequal: f.Unequal,
 	}
 }
 
@@ -118,7 +119,7 @@ func (w *wireHello) frame() (Frame, error) {
 }
 
 func (w *wireChanges) frame() (*Changes, error) {
-	f := &Changes{Part: w.Part, More: w.More, End: w.End, Packed: w.Packed, Loose: w.Loose}
+	f := &Changes{Part: w.Part, More: w.More, End: w.End, Packed: w.Packed, Loose: w.Loose, Unequal: w.Unequal}
 	return f, firstError(optional("filter", f.Filter[:], w.Filter),
 		cursorFromWire("from", &f.From, w.From), cursorFromWire("through", &f.Through, w.Through))
 }
