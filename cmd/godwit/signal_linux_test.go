@@ -88,6 +88,53 @@ func TestSecondInterrupt(t *testing.T) {
 	mustGodwit(t, "--db", db, "doctor")
 }
 
+// TestNotReadyWhileDraining: a hub that is terminated while a peer has not acknowledged
+// what it was sent says until then that it is not ready, though alive, and lets nobody in.
+func TestNotReadyWhileDraining(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a.db"), filepath.Join(dir, "b.db")
+	served := start(t, nil, "serve", "--data", filepath.Join(dir, "hub"), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--drain-timeout", "10m")
+	m, err := served.await(regexp.MustCompile(`^(http://.*)$`))
+	require.NoError(t, err)
+	url := m[1] + "/spaces/crew"
+	m, err = served.await(regexp.MustCompile(`^ops (http://.*)$`))
+	require.NoError(t, err)
+	ops := m[1]
+	page := func(name string) string {
+		status, body, err := fetch(ops + name)
+		require.NoError(t, err)
+		return fmt.Sprint(status, " ", strings.TrimSpace(body))
+	}
+	mustGodwit(t, "--db", a, "put", "notes/1", `{"n":1}`)
+	mustGodwit(t, "--db", a, "sync", url)
+	connect := start(t, nil, "--db", b, "connect", url)
+	_, err = connect.await(regexp.MustCompile(`"id":"1"`))
+	require.NoError(t, err)
+	require.NoError(t, connect.cmd.Process.Signal(syscall.SIGSTOP))
+	mustGodwit(t, "--db", a, "put", "notes/2", `{"n":2}`)
+	mustGodwit(t, "--db", a, "sync", url)
+	require.Eventually(t, func() bool {
+		all, _, err := scrape(ops + "/metrics")
+		return err == nil && all[`godwit_changes_total{direction="sent"}`] == 2
+	}, awaitTimeout, 5*time.Millisecond)
+	require.Equal(t, "200 ready", page("/readyz"))
+
+	require.NoError(t, served.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool { return page("/readyz") == "503 draining" }, awaitTimeout, 5*time.Millisecond)
+	require.Equal(t, "200 ok", page("/healthz"))
+	_, err = godwit("--db", a, "sync", url)
+	require.ErrorContains(t, err, "shutting down")
+	require.Equal(t, "503 draining", page("/readyz"), "and not over")
+
+	require.NoError(t, connect.cmd.Process.Signal(syscall.SIGCONT))
+	_, err = connect.await(regexp.MustCompile(`shutting down: come back later`))
+	require.NoError(t, err)
+	code, err := served.finish()
+	require.NoError(t, err)
+	require.Zero(t, code, "%q", served.lines)
+	require.Equal(t, mustGodwit(t, "--db", a, "ls", "notes"), mustGodwit(t, "--db", b, "ls", "notes"))
+}
+
 // waiting returns how many bytes of a pipe nobody has read, -1 if that cannot be said.
 func waiting(f *os.File) (n int32) {
 	conn, err := f.SyscallConn()

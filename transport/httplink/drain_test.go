@@ -48,6 +48,7 @@ func TestDrainRefusesAndLetsGoOn(t *testing.T) {
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, transport.CodeBusy, refused.Code)
 	require.NotZero(t, refused.RetryAfter)
+	require.ErrorContains(t, refused, "shutting down")
 
 	require.NoError(t, conn.Send(ctx, &transport.Ping{Nonce: 3}))
 	f, err := conn.Recv(ctx)

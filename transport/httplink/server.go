@@ -188,17 +188,22 @@ func (s *Server) enter(w http.ResponseWriter, who string) bool {
 		return false
 	}
 	s.mu.Lock()
-	full := s.closed || s.count >= s.opts.MaxSessions
-	if !full {
+	why := ""
+	switch {
+	case s.closed:
+		why = "shutting down, come back later"
+	case s.count >= s.opts.MaxSessions:
+		why = "no room for another session, come back later"
+	default:
 		s.count++
 		s.done.Add(1)
 	}
 	s.mu.Unlock()
-	if full {
+	if why != "" {
 		s.identities.end(who)
-		refuse(w, &transport.Error{Code: transport.CodeBusy, Message: "no room for another session, come back later"})
+		refuse(w, &transport.Error{Code: transport.CodeBusy, Message: why})
 	}
-	return !full
+	return why == ""
 }
 
 func (s *Server) leave(who string) {
