@@ -83,39 +83,21 @@ func (c *conn) start(to string, t terms) {
 	c.to, c.grant, c.allowed = to, uint64(t.window), uint64(t.window)
 	c.chunk = int(min(int64(t.chunk), int64(t.window)/2, c.nc.MaxPayload(), maxChunk))
 	c.mu.Unlock()
-	status := c.nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
-	c.done.Go(func() {
-		defer c.nc.RemoveStatusListener(status)
-		c.beat(status)
-	})
+	c.node.attend(c.nc, &c.done, c.dead, nil, c.probe, c.fail)
 }
 
-// beat probes a silent peer, and ends the session when it does not answer or the
-// connection to the server breaks: what was under way then is lost.
-func (c *conn) beat(status <-chan nats.Status) {
-	heartbeat := c.node.opts.Heartbeat
-	tick := time.NewTicker(heartbeat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-c.dead:
-			return
-		case <-status:
-			c.fail(errors.New("the connection to the NATS server broke"))
-			return
-		case <-tick.C:
-		}
-		c.mu.Lock()
-		silence := time.Since(c.heard)
-		if silence >= heartbeat {
-			c.post(kindPing, nil)
-		}
-		c.mu.Unlock()
-		if silence >= 3*heartbeat {
-			c.fail(fmt.Errorf("no answer for %v", silence.Round(time.Millisecond)))
-			return
-		}
+// probe pings a silent peer; it is an error if that has not answered for long.
+func (c *conn) probe() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	silence := time.Since(c.heard)
+	if silence >= c.node.opts.Heartbeat {
+		c.post(kindPing, nil)
 	}
+	if silence >= 3*c.node.opts.Heartbeat {
+		return fmt.Errorf("no answer for %v", silence.Round(time.Millisecond))
+	}
+	return nil
 }
 
 // post publishes a message. A ping names a subject for the answer, so that the

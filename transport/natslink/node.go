@@ -238,6 +238,33 @@ func denies(err error, subjects ...string) bool {
 	return false
 }
 
+// attend has look called every heartbeat and whenever asked to, on a goroutine of done's,
+// until the session is dead. It fails with look's error, or when the connection to the
+// server breaks: what was under way then is lost.
+func (n *Node) attend(nc *nats.Conn, done *sync.WaitGroup, dead, asked <-chan struct{}, look func() error, fail func(error)) {
+	status := nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
+	done.Go(func() {
+		defer nc.RemoveStatusListener(status)
+		tick := time.NewTicker(n.opts.Heartbeat)
+		defer tick.Stop()
+		for {
+			select {
+			case <-dead:
+				return
+			case <-status:
+				fail(errors.New("the connection to the NATS server broke"))
+				return
+			case <-tick.C:
+			case <-asked:
+			}
+			if err := look(); err != nil {
+				fail(err)
+				return
+			}
+		}
+	})
+}
+
 // jetStream returns the connection's view of JetStream, which all sessions share: what
 // nats.go begins for the first message published ends with the connection, and not
 // reliably before (v1.55: CleanupPublisher races with it).

@@ -87,37 +87,13 @@ func newStreamConn(l *streamLink, nc *nats.Conn, js jetstream.JetStream, s jetst
 	}}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
-	status := nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
-	c.done.Go(func() {
-		defer nc.RemoveStatusListener(status)
-		c.watch(ctx, status)
-	})
+	l.node.attend(nc, &c.done, c.dead, c.check, func() error { return c.look(ctx) }, c.fail)
 	c.done.Go(c.acknowledge)
 	l.up(true)
 	return c
 }
 
-// watch looks after the stream: that it is the same and has lost nothing.
-func (c *streamConn) watch(ctx context.Context, status <-chan nats.Status) {
-	tick := time.NewTicker(c.link.node.opts.Heartbeat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-c.dead:
-			return
-		case <-status:
-			c.fail(errors.New("the connection to the NATS server broke"))
-			return
-		case <-tick.C:
-		case <-c.check:
-		}
-		if err := c.look(ctx); err != nil {
-			c.fail(err)
-			return
-		}
-	}
-}
-
+// look looks after the stream: that it is the same and has lost nothing.
 func (c *streamConn) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
