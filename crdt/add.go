@@ -8,10 +8,14 @@ package crdt
 //   - *ForkError when its actor has another change with that sequence number;
 //   - *InvalidError when it contradicts the history (the rules are in doc.go).
 func (h *History) Add(c *Change) (added bool, err error) {
-	k := &h.admission
-	defer k.release()
-	if held, err := k.admit(h, c); held || err != nil {
+	var room admissionRoom
+	k := admission{h: h, c: c, node: uint32(len(h.nodes)),
+		actors: room.actors[:0], deps: room.deps[:0], ids: room.ids[:0]}
+	if held, err := k.admit(); held || err != nil {
 		return false, err
+	}
+	if len(h.nodes) == 0 {
+		h.root.fields.list = make([]field, 0, min(len(c.ops), 8)) // most records begin with all their fields
 	}
 	n := h.enter(c, k.past, k.maxOp, k.clocks)
 	ids := k.ids
@@ -27,15 +31,6 @@ func (h *History) Add(c *Change) (added bool, err error) {
 	}
 	h.seal(n, k.deps)
 	return true, nil
-}
-
-// release drops the change, taken or not, and what a large one has left in the
-// scratch space: a few dozen bytes can be a million operations.
-func (k *admission) release() {
-	k.c, k.made, k.marks, k.past = nil, nil, nil, past{}
-	if cap(k.ids) > 1<<12 {
-		k.ids = nil
-	}
 }
 
 // apply takes in a checked operation: preds are no longer visible (a counter

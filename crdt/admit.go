@@ -17,14 +17,18 @@ type admission struct {
 	marks  map[opID]*marks // only for changes with marks
 }
 
+// admissionRoom has room for the lists of most changes' admissions, in one allocation.
+type admissionRoom struct {
+	actors, deps [2]uint32
+	ids          [12]opID
+}
+
 const noActor = ^uint32(0)
 
-// admit checks c. held says that it is in the history already.
-func (k *admission) admit(h *History, c *Change) (held bool, err error) {
-	*k = admission{h: h, c: c, node: uint32(len(h.nodes)),
-		actors: k.actors[:0], deps: k.deps[:0], ids: k.ids[:0]}
-	for _, a := range c.actors {
-		i, ok := h.actorOf(a)
+// admit checks the change. held says that it is in the history already.
+func (k *admission) admit() (held bool, err error) {
+	for _, a := range k.c.actors {
+		i, ok := k.h.actorOf(a)
 		if !ok {
 			i = noActor
 		}
@@ -36,7 +40,7 @@ func (k *admission) admit(h *History, c *Change) (held bool, err error) {
 	if err := k.place(); err != nil {
 		return false, err
 	}
-	for i := range c.ops {
+	for i := range k.c.ops {
 		if err := k.op(i); err != nil {
 			return false, err
 		}

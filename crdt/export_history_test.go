@@ -104,7 +104,7 @@ func (s *sequence) check(n *seqNode) bool {
 // in the past of the change with these dependencies.
 func (h *History) InPast(deps []Hash, author ActorID, of *Change) bool {
 	k := &admission{h: h, c: &Change{actors: []ActorID{author}}, actors: []uint32{noActor}}
-	if a, ok := h.actorIdx[author]; ok {
+	if a, ok := h.actorOf(author); ok {
 		k.actors[0] = a
 	}
 	for _, d := range deps {

@@ -44,7 +44,7 @@ type History struct {
 	clashing map[Hash]uint32   // those whose first 8 bytes were taken
 	named    uint32            // how many are in these tables
 	actors   []actorLog
-	actorIdx map[ActorID]uint32
+	actorIdx map[ActorID]uint32 // nil for fewActors and less
 	heads    []uint32
 	maxOp    uint32
 
@@ -55,15 +55,14 @@ type History struct {
 	size    int
 	clocks  int // bytes of size that are pasts
 
-	part      bool      // At is adding the changes of another history: gaps were judged there
-	admission admission // scratch of Add
-	contests  contests  // for views
-	lacking   bool      // a view's function was needed that is not registered
+	part     bool     // At is adding the changes of another history: gaps were judged there
+	contests contests // for views
+	lacking  bool     // a view's function was needed that is not registered
 }
 
 // NewHistory returns the history of a record that nothing was written to.
 func NewHistory() *History {
-	h := &History{size: 512}
+	h := &History{size: 384}
 	h.root = &object{kind: MakeMap}
 	return h
 }
@@ -233,22 +232,33 @@ func (h *History) actorOf(id ActorID) (i uint32, ok bool) {
 			return i, true
 		}
 	}
+	if h.actorIdx == nil {
+		at := slices.IndexFunc(h.actors, func(a actorLog) bool { return a.id == id })
+		return uint32(at), at >= 0
+	}
 	i, ok = h.actorIdx[id]
 	return i, ok
 }
+
+// fewActors are looked through one by one.
+const fewActors = 8
 
 // actorIndex returns the index of an actor, adding it if it is new.
 func (h *History) actorIndex(id ActorID) uint32 {
 	if i, ok := h.actorOf(id); ok {
 		return i
 	}
-	if h.actorIdx == nil {
-		h.actorIdx = make(map[ActorID]uint32)
-	}
 	i := uint32(len(h.actors))
-	h.actorIdx[id] = i
 	h.actors = append(h.actors, actorLog{id: id})
-	h.size += 2*len(id) + 120
+	h.size += 2*len(id) + 64
+	if h.actorIdx == nil && len(h.actors) > fewActors {
+		h.actorIdx = make(map[ActorID]uint32)
+		for i := range h.actors {
+			h.actorIdx[h.actors[i].id] = uint32(i)
+		}
+	} else if h.actorIdx != nil {
+		h.actorIdx[id] = i
+	}
 	return i
 }
 

@@ -64,6 +64,7 @@ const (
 type PackTables struct {
 	actors, names nameTable
 	time          int64
+	split         splitParts // scratch
 }
 
 // PackRecord is what packed changes of one record refer to: its last change and its
@@ -92,16 +93,18 @@ func (t *PackTables) Pack(dst, chunk []byte, r *PackRecord, mode PackMode) ([]by
 	if len(chunk) > chunkTypeAt {
 		hash = sha256.Sum256(chunk[chunkTypeAt:])
 	}
-	p, ok := splitChange(chunk, &hash)
+	p := &t.split
+	ok := p.of(chunk, &hash)
 	if !ok || mode == PackWhole {
 		dst = appendUleb(append(dst, packWhole), uint64(len(chunk)))
 		dst = append(dst, chunk...)
 	} else {
-		dst = t.pack(dst, &p, r, mode)
+		dst = t.pack(dst, p, r, mode)
 	}
 	if ok {
-		t.note(&p, r, hash)
+		t.note(p, r, hash)
 	}
+	*p = splitParts{}
 	return dst, hash
 }
 
@@ -219,18 +222,18 @@ type splitParts struct {
 	cols [columnCount][]byte
 }
 
-// splitChange takes a plain chunk apart whose header and column list are canonical;
-// what is in the columns is not looked at.
-func splitChange(chunk []byte, hash *Hash) (p splitParts, ok bool) {
+// of takes a plain chunk apart whose header and column list are canonical; what is in
+// the columns is not looked at.
+func (p *splitParts) of(chunk []byte, hash *Hash) (ok bool) {
 	head, n, err := chunkHeader(chunk)
 	if err != nil || head+n != len(chunk) || chunk[chunkTypeAt] != chunkChange || !bytes.Equal(chunk[4:8], hash[:4]) {
-		return p, false
+		return false
 	}
 	r := reader{b: chunk[head:], f: &p.f}
 	r.header(&p.parsed)
 	r.columns(&p.cols)
 	p.change.extra = r.b
-	return p, p.f.err == nil
+	return p.f.err == nil
 }
 
 // oneOp is the only operation of a change, in a map.

@@ -32,9 +32,10 @@ func (t *PackTables) Unpack(packed []byte, r *PackRecord, limit int, find func(p
 	if f.err != nil {
 		return nil, nil, hash, f.err
 	}
-	if p, ok := splitChange(chunk, &hash); ok {
-		t.note(&p, r, hash)
+	if t.split.of(chunk, &hash) {
+		t.note(&t.split, r, hash)
 	}
+	t.split = splitParts{}
 	return chunk, u.b, hash, nil
 }
 

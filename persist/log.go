@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/godwitdb/godwit/crdt"
 )
@@ -84,42 +85,61 @@ type readChange struct {
 // chunks of the log behind it.
 func (r *Reader) changes(rid int64) iter.Seq2[readChange, []byte] {
 	return func(yield func(readChange, []byte) bool) {
-		last, err := r.lastChange(rid)
-		var s *Snapshot
-		if err == nil {
-			s, err = r.Snapshot(rid)
-		}
-		from := crdt.LSN(0)
-		if err == nil && s != nil {
-			var changes []*crdt.Change
-			changes, err = s.Changes()
-			for _, c := range changes {
-				if !yield(readChange{change: c}, nil) {
-					return
-				}
-			}
-			from = s.LSN
+		chunks, at, err := r.chunksBack(rid)
+		var covered []*crdt.Change
+		if err == nil && at > 0 {
+			covered, err = r.covered(rid, at)
 		}
 		if err != nil {
 			yield(readChange{err: err}, nil)
 			return
 		}
-		if last <= from {
-			return
+		for _, c := range covered {
+			if !yield(readChange{change: c}, nil) {
+				return
+			}
 		}
-		for row, err := range r.rows(qChanges, int64(last), int64(from)) {
-			var data []byte
-			if err == nil {
-				data = row.blob(0)
-			}
-			if err == nil && len(data) == 0 {
-				err = fmt.Errorf("a change of record %d is in no snapshot: %w", rid, errCorrupt)
-			}
-			if !yield(readChange{err: err}, data) {
+		for _, data := range slices.Backward(chunks) {
+			if !yield(readChange{}, data) {
 				return
 			}
 		}
 	}
+}
+
+// chunksBack reads the record's chunks from the last one back, to the first row that
+// has none since a snapshot covers it, which is at; 0: none.
+func (r *Reader) chunksBack(rid int64) (chunks [][]byte, at crdt.LSN, err error) {
+	for at, err = r.lastChange(rid); at > 0 && err == nil; {
+		row, err := r.one(qChunkAt, int64(at))
+		if err != nil {
+			return nil, 0, err
+		}
+		if row == nil || crdt.LSN(row.int(0)) >= at {
+			return nil, 0, stored("log row", at, errCorrupt)
+		}
+		if withdrawn := row.int(1) < 0; !withdrawn {
+			data := row.blob(2)
+			if len(data) == 0 {
+				return chunks, at, nil
+			}
+			chunks = append(chunks, data)
+		}
+		at = crdt.LSN(row.int(0))
+	}
+	return chunks, 0, err
+}
+
+// covered returns the changes of the record's snapshot, which has to cover the row.
+func (r *Reader) covered(rid int64, row crdt.LSN) ([]*crdt.Change, error) {
+	s, err := r.Snapshot(rid)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil || s.LSN < row {
+		return nil, fmt.Errorf("a change of record %d is in no snapshot: %w", rid, errCorrupt)
+	}
+	return s.Changes()
 }
 
 // lastChange returns the record's last row of the log, 0 if it has none.
@@ -140,6 +160,9 @@ func (r *Reader) lastChange(rid int64) (crdt.LSN, error) {
 // nil if that is damaged.
 func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) {
 	var rows []LogRow
+	if n := min(int(r.head.LSN-after), maxRows); n > 0 {
+		rows = make([]LogRow, 0, min(n, maxBytes/256))
+	}
 	begin, bytes := 0, 0 // of the set being read; of all
 	for row, err := range scan(r, parseLogRow, qLog, int64(after)) {
 		if err == nil && len(row.Data) == 0 {

@@ -22,7 +22,7 @@ const (
 	qHead
 	qChainAt
 	qLog
-	qChanges
+	qChunkAt
 	qLast
 	qTouched
 	qLogAt
@@ -143,8 +143,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
 	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id
 		FROM log l LEFT JOIN records r ON r.rid = l.rid WHERE l.lsn > ? ORDER BY l.lsn`},
-	qChanges: {"read changes", changesFrom + ` SELECT log.data FROM change JOIN log ON log.lsn = change.lsn
-		WHERE change.lsn > ?2 AND log.source >= 0 ORDER BY change.lsn`},
+	qChunkAt: {"read change", "SELECT prev, source, data FROM log WHERE lsn = ?"},
 	qLast:    {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
 	qTouched: {"read log", "SELECT rid FROM log WHERE lsn > ?"},
 	qLogAt:   {"read log row", "SELECT prev, set_id, hash, source, data FROM log WHERE lsn = ?"},

@@ -31,6 +31,9 @@ func (r *Reader) Record(key crdt.Key) (*Record, error) {
 		return nil, err
 	}
 	rec, err := parseRecord(row)
+	if _, known := r.last[rec.RID]; r.last != nil && !known {
+		r.last[rec.RID] = rec.LSN // whoever reads a record to write it asks for that next
+	}
 	return rec, r.fail(err)
 }
 

@@ -13,7 +13,7 @@ type entry struct {
 	hist    *crdt.History
 	pending []*crdt.Change // added by the running batch, not written yet
 	size    int            // as counted by the cache
-	place   *list.Element
+	place   *list.Element  // in the cache; nil: not there
 }
 
 // entryOverhead is what an entry costs beside its history, in bytes.
@@ -34,6 +34,9 @@ func newCache(limit int) *cache {
 }
 
 func (c *cache) clear() {
+	for _, e := range c.byKey {
+		e.place = nil
+	}
 	c.bytes, c.byKey, c.recent = 0, map[crdt.Key]*entry{}, list.New()
 }
 
@@ -54,24 +57,23 @@ func (c *cache) put(e *entry) {
 // resize counts the entry anew and makes room. What is dropped may still be in
 // use by the running batch; it is then loaded again when next needed.
 func (c *cache) resize(e *entry) {
-	if c.byKey[e.row.Key] != e {
+	if e.place == nil {
 		return
 	}
 	size := e.hist.Size() + len(e.row.JSON) + entryOverhead
 	c.bytes += size - e.size
 	e.size = size
 	for c.bytes > c.limit && c.recent.Len() > 1 {
-		c.remove(c.recent.Back().Value.(*entry).row.Key)
+		c.remove(c.recent.Back().Value.(*entry))
 	}
 }
 
-func (c *cache) remove(k crdt.Key) {
-	e := c.byKey[k]
-	if e == nil {
+func (c *cache) remove(e *entry) {
+	if e.place == nil {
 		return
 	}
 	c.recent.Remove(e.place)
-	delete(c.byKey, k)
+	delete(c.byKey, e.row.Key)
 	c.bytes -= e.size
-	e.size = 0
+	e.size, e.place = 0, nil
 }

@@ -224,7 +224,7 @@ func fillRow(row *persist.Record, h *crdt.History, v view) error {
 // forget drops from memory what a transaction touched that did not commit.
 func (b *batch) forget() {
 	for _, e := range b.order {
-		b.w.cache.remove(e.row.Key)
+		b.w.cache.remove(e)
 	}
 	b.w.parked, b.w.forks = -1, -1
 }

@@ -36,7 +36,7 @@ func (f *follower) differences(rd *persist.Reader, row *persist.LogRow, c *crdt.
 			f.cache.resize(e)
 			return diffs, nil
 		}
-		f.cache.remove(row.Key) // changes of it were withdrawn: read it again
+		f.cache.remove(e) // changes of it were withdrawn: read it again
 	}
 	e = &entry{row: persist.Record{Key: row.Key}}
 	if e.hist, err = historyBefore(rd, row); err != nil {
@@ -45,7 +45,7 @@ func (f *follower) differences(rd *persist.Reader, row *persist.LogRow, c *crdt.
 	f.cache.put(e)
 	diffs, err := e.hist.AddDiff(c, v.View)
 	if err != nil {
-		f.cache.remove(row.Key)
+		f.cache.remove(e)
 		return nil, err
 	}
 	f.cache.resize(e)

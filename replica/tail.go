@@ -2,14 +2,21 @@ package replica
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/persist"
 )
 
-// tailBytes bounds what the tailer keeps of the log in memory.
-const tailBytes = 4 << 20
+// tailBytes bounds what the tailer keeps of the log in memory, with rowOverhead for
+// each row beside its data. It keeps pages as they were read, and joins small ones up
+// to joinRows, since who comes for rows gets those of one page.
+const (
+	tailBytes   = 4 << 20
+	rowOverhead = 256
+	joinRows    = 256
+)
 
 // pageRows and pageBytes bound one read of the log.
 const (
@@ -26,10 +33,10 @@ type tailer struct {
 
 	mu     sync.Mutex // guards what follows
 	ears   map[*ear]struct{}
-	rows   []persist.LogRow // whole commits, oldest first, without a gap
-	size   int              // bytes of rows
-	next   crdt.LSN         // the position after the last of rows
-	view   int64            // the last view change
+	pages  [][]persist.LogRow // whole sets, oldest first, without a gap
+	size   int                // bytes of pages
+	next   crdt.LSN           // the position after the last of pages
+	view   int64              // the last view change
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the running loop has ended; nil if none runs
 
@@ -104,7 +111,7 @@ func (t *tailer) run(ctx context.Context) {
 	sub := t.store.Subscribe()
 	defer sub.Close()
 	t.mu.Lock()
-	t.rows, t.size, t.next = nil, 0, -1
+	t.pages, t.size, t.next = nil, 0, -1
 	t.mu.Unlock()
 	for {
 		t.catchUp(ctx)
@@ -166,7 +173,7 @@ func (t *tailer) begin(head crdt.LSN) {
 func (t *tailer) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.rows, t.size = nil, 0
+	t.pages, t.size = nil, 0
 }
 
 // concerns reports whether the ear wants any of the rows.
@@ -179,24 +186,31 @@ func (t *tailer) concerns(e *ear, rows []persist.LogRow) bool {
 	return false
 }
 
-// keep adds rows and drops the oldest beyond the bound. The caller holds mu.
+// keep adds rows, of whole sets, and drops the oldest beyond the bound. The caller
+// holds mu.
 func (t *tailer) keep(rows []persist.LogRow) {
 	if len(rows) == 0 {
 		return
 	}
-	for i := range rows {
-		t.size += len(rows[i].Data)
+	if last := len(t.pages) - 1; last >= 0 && len(t.pages[last])+len(rows) <= joinRows {
+		t.pages[last] = append(t.pages[last], rows...)
+	} else {
+		t.pages = append(t.pages, rows)
 	}
+	t.size += sizeOf(rows)
 	drop := 0
-	t.rows = append(t.rows, rows...)
-	for t.size > tailBytes {
-		t.size -= len(t.rows[drop].Data)
-		drop++
+	for ; t.size > tailBytes; drop++ {
+		t.size -= sizeOf(t.pages[drop])
 	}
-	if drop > 0 {
-		t.rows = append([]persist.LogRow(nil), t.rows[drop:]...)
-	}
+	t.pages = slices.Delete(t.pages, 0, drop)
 	t.next = rows[len(rows)-1].LSN + 1
+}
+
+func sizeOf(rows []persist.LogRow) (size int) {
+	for i := range rows {
+		size += len(rows[i].Data) + rowOverhead
+	}
+	return size
 }
 
 // after returns the rows behind a position, up to about pageBytes and in whole
@@ -223,14 +237,11 @@ func (t *tailer) recent(lsn crdt.LSN, live bool) ([]persist.LogRow, bool) {
 	if live && lsn+1 == t.next {
 		return nil, true
 	}
-	if len(t.rows) == 0 || lsn+1 < t.rows[0].LSN || lsn+1 >= t.next {
+	at := slices.IndexFunc(t.pages, func(p []persist.LogRow) bool { return lsn < p[len(p)-1].LSN })
+	if at < 0 || lsn+1 < t.pages[at][0].LSN {
 		return nil, false
 	}
-	rows := t.rows[lsn+1-t.rows[0].LSN:]
-	if len(rows) > 0 && rows[0].LSN == t.rows[0].LSN && lsn > 0 {
-		// The oldest row kept may stand in the middle of its set.
-		return nil, false
-	}
+	rows := t.pages[at][lsn+1-t.pages[at][0].LSN:]
 	size, n := 0, 0
 	for n < len(rows) && (size < pageBytes && n < pageRows || rows[n].Set == rows[n-1].Set) {
 		size += len(rows[n].Data)
