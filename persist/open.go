@@ -159,8 +159,8 @@ func prepareWriter(ctx context.Context, c *conn, opts *Options) error {
 	if err := enterWAL(ctx, c, opts.BusyTimeout); err != nil {
 		return err
 	}
-	// What a large transaction made of the WAL need not stay.
-	return c.run(opts.Synchronous.pragma() + "PRAGMA journal_size_limit = 67108864;")
+	// What a large transaction made of the WAL need not stay. In pages of 4 KiB.
+	return c.run(opts.Synchronous.pragma() + "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000;")
 }
 
 // setUp sets what every connection of ours has.

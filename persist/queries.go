@@ -40,6 +40,7 @@ const (
 
 	qMaxRID
 	qRecord
+	qStored
 	qRecords
 	qItems
 	qItemsIn
@@ -166,6 +167,7 @@ var queries = [numQueries]struct{ what, sql string }{
 
 	qMaxRID:  {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
 	qRecord:  {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
+	qStored:  {"read record", "SELECT rid, json, policy, created, updated, lsn FROM records WHERE collection = ? AND id = ?"},
 	qRecords: {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
 	qItems:   {"read heads", "SELECT rid, collection, id, heads FROM records"},
 	qItemsIn: {"read heads", "SELECT rid, collection, id, heads FROM records WHERE collection = ? AND id >= ? ORDER BY id"},

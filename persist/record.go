@@ -31,10 +31,24 @@ func (r *Reader) Record(key crdt.Key) (*Record, error) {
 		return nil, err
 	}
 	rec, err := parseRecord(row)
-	if _, known := r.last[rec.RID]; r.last != nil && !known {
-		r.last[rec.RID] = rec.LSN // whoever reads a record to write it asks for that next
-	}
 	return rec, r.fail(err)
+}
+
+// Stored returns a record, nil if there is none, for whoever is to write it: without
+// Heads, Clock, MaxOp, Deleted and Conflicts, which follow from its changes.
+func (tx *Tx) Stored(key crdt.Key) (*Record, error) {
+	row, err := tx.one(qStored, key.Collection, key.ID)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	rec := &Record{
+		RID: row.int(0), Key: key, JSON: row.textBytes(1), PolicyVersion: row.int(2),
+		Created: row.int(3), Updated: row.int(4), LSN: crdt.LSN(row.int(5)),
+	}
+	if _, known := tx.last[rec.RID]; !known {
+		tx.last[rec.RID] = rec.LSN // which is asked for next
+	}
+	return rec, nil
 }
 
 // Records yields the records of a collection with an id behind after, by id,

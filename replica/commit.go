@@ -112,7 +112,7 @@ func (b *batch) entry(k crdt.Key) (*entry, error) {
 	e := b.w.cache.get(k)
 	if e == nil {
 		e = &entry{row: persist.Record{Key: k}}
-		stored, err := b.tx.Record(k)
+		stored, err := b.tx.Stored(k)
 		if err != nil {
 			return nil, err
 		}
