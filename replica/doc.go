@@ -215,13 +215,24 @@
 //	eight writers, FULL, of raw               3.1
 //	with 10,000 earlier changes, of 10        1.0      NORMAL and FULL
 //	cold, 20 changes, of warm                 1.42     FULL; 2.39 at NORMAL
-//	cold sync of 10,000 records, 4 changes    16,200 records/s when it was plain; packed as fast
-//	                                          in the same run (8,400/s on busy cores), 61 bytes a
-//	                                          record (474 of raw changes)
-//	cold sync of 100,000 (-large)             243 MB resident (198 with a cache of 32 MiB, which makes that of 10,000 a third slower), 216 bytes a record, 5,000 records/s
+//	cold sync of 10,000 records, 4 changes    10,500 records/s, 61 bytes a record (474 of raw changes)
+//	cold sync of 100,000 (-large)             6,500 records/s (to be 8,000), 160 MB resident (200), 216
+//	                                          bytes a record; both on cores that others kept busy
 //	2,000 records healed after a partition    0.10 s, 47 KB
 //	live, A to B's watcher through a hub      2.2 times three raw commits and two hops, p50
 //	opening 100,000 records                   1.2 ms, 17 MB resident
+//
+// A cold sync is as fast as the receiver's writer, which is never idle. With 100,000
+// records each is met again after all the others, so its history has been dropped and is
+// read anew for each change: reading the row is a sixth of the writer's time, the changes
+// over a quarter, writing the two rows another quarter. Against the commit before, in
+// alternation with it on the same cores: 1.3 to 1.5 times the records/s, 0.7 of the CPU,
+// 160 MB instead of 240 (100,000 records); 1.26 times (10,000). What it came from: the
+// tailer no longer copies its rows with each page (44% of all bytes that were allocated);
+// changes are read one by one instead of by a recursive query; a history has no table of
+// few actors, no scratch space; a larger WAL (persist). A page cache of 16 MB instead of 8
+// for the writer gains nothing. Not tried: a cache that a scan does not empty (40 MB would
+// hold one record in six), decoding histories outside of the writer.
 //
 // Half of what a cold update costs beyond a warm one is SQLite stepping through the
 // record's rows, which lie scattered in the log; a sixth is parsing.
