@@ -141,8 +141,10 @@
 // brings records in only with their next change or the next reconciliation.
 //
 // What a peer refuses is kept in its file (refused.go): a refusal stands while the peer's
-// rights, told by the hash in its Hello, and the record are what they were. Standing ones
-// are sent by no path, and a one-shot exchange that leaves them is not complete.
+// rights, told by the hash in its Hello, and the record are what they were, and, unless it
+// was for lack of rights, the peer's file has not been put back: a fork noted with it
+// would be known to one side only. Standing ones are sent by no path, and a one-shot
+// exchange that leaves them is not complete.
 //
 // # Operations
 //

@@ -29,6 +29,9 @@ func (s *session) place(first *transport.Changes) {
 	both := s.out.within(s.inn) && (s.filter == crdt.Hash{} || s.filter == s.out.hash())
 	s.lost = elsewhere || s.peer.Doubt
 	s.unsure = s.lost && !both
+	if elsewhere || s.claimed.LSN < s.peer.Acked.LSN { // the second is not written down at once
+		s.forgive()
+	}
 	s.at = first.From
 }
 

@@ -61,6 +61,7 @@ type standing struct {
 	id     int64 // of the row
 	rights crdt.Hash
 	lsn    crdt.LSN // where the record stood
+	code   string   // why
 }
 
 // recall reads what the peer refused.
@@ -71,7 +72,7 @@ func (s *session) recall(tx *persist.Tx) error {
 			return err
 		}
 		if s.out.covers(f.Key) {
-			s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN}
+			s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN, f.Code}
 			s.refusals = append(s.refusals, transport.Exception{Collection: f.Key.Collection, ID: f.Key.ID, Hash: f.Hash, State: transport.Refused, Code: f.Code, Detail: f.Detail})
 		}
 	}
@@ -101,11 +102,29 @@ func (s *session) offers(rd *persist.Reader, rows []persist.LogRow) (bool, error
 				return false, err
 			}
 		}
-		delete(s.refused, change)
-		s.counts.Refused--
-		s.retried = append(s.retried, was.id)
+		s.lift(change)
 	}
 	return true, nil
+}
+
+// lift has a refusal stand no more. The caller holds mu.
+func (s *session) lift(change refusedChange) {
+	s.retried = append(s.retried, s.refused[change].id)
+	delete(s.refused, change)
+	s.counts.Refused--
+}
+
+// forgive forgets refusals, but for those for lack of rights: the peer's file is an older
+// copy of the one that refused. What was noted there with a refusal may be lost, such as
+// a fork, which is repaired only where it is known.
+func (s *session) forgive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for change, was := range s.refused {
+		if was.code != transport.CodeRights {
+			s.lift(change)
+		}
+	}
 }
 
 // forgetRetried drops the refusals of what was offered again.
@@ -161,7 +180,7 @@ func (s *session) remember(rows []*persist.Refusal) {
 		clear(s.refused) // a peer that refuses that much is offered some of it again
 	}
 	for _, f := range rows {
-		s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN}
+		s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN, f.Code}
 	}
 }
 
@@ -187,11 +206,9 @@ func (s *session) absolve(run *run) {
 	for _, d := range run.left {
 		differs[d.Key] = true
 	}
-	for change, was := range s.refused {
+	for change := range s.refused {
 		if run.of.covers(change.key) && !differs[change.key] {
-			delete(s.refused, change)
-			s.counts.Refused--
-			s.retried = append(s.retried, was.id)
+			s.lift(change)
 		}
 	}
 }
