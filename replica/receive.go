@@ -312,7 +312,9 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 	defer s.mu.Unlock()
 	s.counts.Refused += len(ack.Exceptions) - s.owe(ack.Exceptions)
 	for i := range ack.Exceptions {
-		s.turn(&ack.Exceptions[i], "the peer")
+		if x := &ack.Exceptions[i]; x.Code != codeForked { // this side has to find the fork too
+			s.turn(x, "the peer")
+		}
 	}
 	s.refusals = append(s.refusals, ack.Exceptions...)
 	if n := len(s.refusals); n > maxRefusals {

@@ -231,13 +231,14 @@ func (s *session) answer(ctx context.Context, f transport.Frame) error {
 		if !s.allArrived(f) {
 			return s.say(ctx, &transport.Need{ID: f.ID, Answer: true})
 		}
-		u, err := s.supply(ctx, s.sendScope(), f.Haves, f.Names || s.compares())
+		u, err := s.supply(ctx, s.sendScope(), f)
 		if err != nil {
 			return err
 		}
 		frames := loose(u, f.ID)
 		s.sentLoose(u)
-		return s.say(ctx, append(frames, &transport.Need{ID: f.ID, Answer: true, Loose: wholes(frames), Log: u.log, Haves: u.haves})...)
+		answer := &transport.Need{ID: f.ID, Answer: true, Loose: wholes(frames), Log: u.log, Behind: u.through, Haves: u.haves}
+		return s.say(ctx, append(frames, answer)...)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -68,6 +70,19 @@ func TestAPeerThatLiesWhileReconciling(t *testing.T) {
 		}
 	}
 	held := authored(t, 1)[0]
+	further := func(next func(crdt.LSN) crdt.LSN) func(*transport.Need) *transport.Need {
+		return func(f *transport.Need) *transport.Need {
+			for i := range f.Haves {
+				h := &f.Haves[i]
+				h.Heads, h.All = h.Heads+1, true
+				if h.Key != (crdt.Key{}) {
+					h.Place = replica.PlaceOf(h.Key)
+				}
+			}
+			f.Behind = next(f.Behind)
+			return f
+		}
+	}
 	more := each(func(h *transport.Have) { h.Heads, h.All = h.Heads+1, true })
 	for name, l := range map[string]liar{
 		"prints that never match": {digest: noise, need: each(func(h *transport.Have) { h.Heads++ }), read: 1},
@@ -78,6 +93,11 @@ func TestAPeerThatLiesWhileReconciling(t *testing.T) {
 		"there is always more to come": {digest: invented, need: more, read: 1, most: 40},
 		"there is always more to come, of what came already": {digest: invented, need: more, read: 1, most: 40,
 			set: transport.Set{Members: []transport.Member{member("real", held)}}},
+		"there is always more to come, further on": {digest: invented, need: further(func(at crdt.LSN) crdt.LSN { return at + 1 }), read: 1},
+		"there is always more to come, further on, of what came already": {digest: invented, need: further(func(at crdt.LSN) crdt.LSN { return at + 1<<40 }), read: 1,
+			set: transport.Set{Members: []transport.Member{member("real", held)}}},
+		"there is always more to come, further back":  {digest: invented, need: further(func(at crdt.LSN) crdt.LSN { return max(at, 1<<50) - 1 }), read: 1},
+		"more is to come at the end of all positions": {digest: invented, need: further(func(crdt.LSN) crdt.LSN { return math.MaxInt64 }), read: 1},
 		"it always lacks everything": {digest: invented, need: each(func(h *transport.Have) {
 			h.Heads, h.Clock = h.Heads+1, crdt.Clock{"nobody": 1}
 		}), read: 1},
@@ -124,6 +144,7 @@ func (p *rawPeer) lie(l liar) (requests int) {
 			p.send(f)
 		case *transport.Need:
 			requests++
+			f.Loose = 0
 			f = l.need(f)
 			f.Answer = true
 			if len(l.set.Members) > 0 {
@@ -141,6 +162,62 @@ func (p *rawPeer) lie(l liar) (requests int) {
 		case *transport.Error:
 			return requests
 		}
+	}
+}
+
+// What goes on slowly is not what leads nowhere: a peer that gives, or takes, one change
+// of three hundred at a time gets to the end.
+func TestReconciliationGoesOnWhileItLeadsToSomething(t *testing.T) {
+	const n = 300
+	place := replica.PlaceOf(key("real"))
+	begin := func(t *testing.T, before int) (*replica.Replica, *rawPeer, []*crdt.Change) {
+		net := network(t)
+		r := openAt(t, filepath.Join(t.TempDir(), "r.db"), &replica.Options{Synchronous: persist.Normal})
+		serve(t, net, "r", r)
+		changes := authored(t, n)
+		met := dialRaw(t, net.Link("slow", "r"))
+		met.shake()
+		for _, c := range changes[:before] {
+			require.Empty(t, met.push(member("real", c)))
+		}
+		require.NoError(t, met.conn.Close())
+		p := dialRaw(t, net.Link("slow", "r"))
+		p.lost, p.at.LSN = true, n+1
+		p.shake()
+		return r, p, changes
+	}
+	listed := func(f *transport.Digest) *transport.Digest {
+		f.Ranges = []transport.Range{{Bits: 64, Prefix: place, Items: []transport.Item{{Place: place, Heads: 1}}}}
+		return f
+	}
+	for name, step := range map[string]struct {
+		before int
+		have   func(i int, h *transport.Have) // what it has after i answers
+	}{
+		"it gives": {1, func(_ int, h *transport.Have) { h.Heads, h.Clock, h.All = 1, nil, true }},
+		"it takes": {n, func(i int, h *transport.Have) {
+			h.Heads, h.Clock = uint64(i), crdt.Clock{"sixteen bytes!!!": uint64(i)}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, p, changes := begin(t, step.before)
+			i := 0
+			p.lie(liar{digest: listed, need: func(f *transport.Need) *transport.Need {
+				h := &f.Haves[0]
+				h.Key, h.Place = key("real"), place
+				if i++; i >= n {
+					return f // as this side has it
+				}
+				if step.have(i, h); step.before < n {
+					p.send(&transport.Changes{Loose: f.ID, Sets: []transport.Set{{Members: []transport.Member{member("real", changes[i])}}}})
+					f.Loose = 1
+				}
+				return f
+			}})
+			require.Equal(t, crdt.LSN(n+1), readOf(t, r).LSN, "it came to its end")
+			require.Equal(t, fmt.Sprintf(`{"n":%d}`, n-1), get(t, r, "real"))
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -64,12 +65,19 @@ func (r *run) judge(rd *persist.Reader, w *want, h *transport.Have) (again *want
 			return &next, nil
 		}
 	}
-	if h.All && r.progress {
+	if h.All && (r.progress || r.through > w.from) {
+		next.from = r.through
 		return &next, nil // there is more to come
 	}
+	next.from = 0
 	lacks := h.Clock != nil || h.Heads == 0
 	if lacks && r.blind {
 		lacks = false // it is not for us to give
+	}
+	if lacks && rec != nil {
+		owed := beyond(rec.Clock, h.Clock)
+		r.nearer = r.nearer || owed < w.owed
+		next.owed = min(owed, cmp.Or(w.owed, owed))
 	}
 	next.tries++
 	switch {

@@ -1,9 +1,11 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/persist"
@@ -34,13 +36,15 @@ type run struct {
 	id       uint64 // of the request under way
 	asked    []transport.Range
 	wanted   []want
-	names    bool   // of the Need under way
-	pushed   uint64 // frames of change sets that went before it
-	silent   int    // requests in a row that were not answered
-	idle     int    // requests since one has led to something
-	requests int
+	names    bool     // of the Need under way
+	pushed   uint64   // frames of change sets that went before it
+	silent   int      // requests in a row that were not answered
+	idle     int      // requests since one has led to something
+	requests int      // that did not bring this side, or the peer, nearer
 	gained   crdt.LSN // the session's, at the answer before
 	progress bool     // it has grown since
+	through  crdt.LSN // how far in the peer's log that went
+	nearer   bool     // the peer lacks less than it said before
 
 	queue   []transport.Range // to be compared
 	differs []want            // to be asked for
@@ -62,6 +66,8 @@ type want struct {
 	tries int        // since the peer's heads were others
 	heads uint64     // the peer's, in its last answer
 	all   bool
+	from  crdt.LSN // in the peer's log: what lies before has come
+	owed  uint64   // changes that the peer lacked, by its last answer
 }
 
 var errLeadsNowhere = errors.New("the peer's answers lead nowhere")
@@ -148,12 +154,12 @@ func (r *run) digest() transport.Frame {
 func (r *run) need(ctx context.Context) (*transport.Need, error) {
 	first := r.differs[len(r.differs)-1]
 	r.names = r.s.verify != nil || r.blind && first.clock == nil && !first.all
-	f := &transport.Need{ID: r.id, Names: r.names}
+	f := &transport.Need{ID: r.id, Names: r.names, Behind: first.from}
 	bytes, actors := 0, 0
 	err := r.s.r.digest(ctx, r.of, func(v *digestView) error {
 		for len(r.differs) > 0 && len(r.wanted) < batchRecords && bytes < batchBytes && len(f.Haves) < transport.MaxHaves-samePlace {
 			w := r.differs[len(r.differs)-1]
-			if r.blind && r.names != (w.clock == nil && !w.all) {
+			if w.from != first.from || w.all && w.from > 0 && len(r.wanted) > 0 || r.blind && r.names != (w.clock == nil && !w.all) {
 				return nil
 			}
 			haves, err := r.haves(v, &w)
@@ -290,6 +296,8 @@ func (r *run) takeNeed(ctx context.Context, f *transport.Need) error {
 		said[h.Place] = append(said[h.Place], h)
 	}
 	var push []transport.Have
+	before, explained := len(r.differs), r.differing-r.open
+	r.through, r.nearer = f.Behind, false
 	err := r.s.r.store.Read(ctx, func(rd *persist.Reader) error {
 		push = nil
 		for i := range r.wanted {
@@ -312,6 +320,7 @@ func (r *run) takeNeed(ctx context.Context, f *transport.Need) error {
 					r.differs = append(r.differs, *again)
 				}
 				if again != nil && !r.blind && !r.names && (h.Clock != nil || h.Heads == 0) {
+					h.All = false // there is more for this side: that is not to ask for more
 					push = append(push, *h)
 				}
 			}
@@ -321,13 +330,19 @@ func (r *run) takeNeed(ctx context.Context, f *transport.Need) error {
 	if err != nil {
 		return translate(err)
 	}
-	if r.s.reach = max(r.s.reach, f.Log); r.progress || len(push) > 0 {
+	slices.SortStableFunc(r.differs[before:], func(a, b want) int { return cmp.Compare(a.from, b.from) })
+	r.s.reach = max(r.s.reach, f.Log)
+	switch {
+	case r.progress || r.nearer:
+		r.requests--
+		r.idle = 0
+	case len(push) > 0 || r.differing-r.open > explained:
 		r.idle = 0
 	}
 	if len(push) == 0 {
 		return r.next(ctx)
 	}
-	u, err := r.s.supply(ctx, r.of.and(r.s.sendScope()), push, false)
+	u, err := r.s.supply(ctx, r.of.and(r.s.sendScope()), &transport.Need{Haves: push})
 	if err != nil {
 		return err
 	}

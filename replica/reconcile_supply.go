@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -13,29 +14,32 @@ import (
 // Bounds of what is sent at once in answer to a Need.
 const (
 	supplyBytes = 2 << 20 // of changes, the last set apart
-	supplyRows  = 1 << 16 // of the log, the last record apart
+	supplyRows  = 1 << 16 // of the log, those of the last record apart, which the bytes bound
 	samePlace   = 8       // records at one place: a second one there is somebody's work
 )
 
 // supply is what one side has for the other, and how both stand.
 type supply struct {
-	s     *session
-	rd    *persist.Reader
-	of    *carry
-	names bool
-	log   crdt.LSN // the end of this side's
-	haves []transport.Have
-	rows  map[crdt.LSN]int  // of the log, to be sent: the index in haves
-	later map[crdt.Key]bool // of which nothing was gathered, since the rest is enough at once
-	sets  []transport.Set
-	bytes int
+	s       *session
+	rd      *persist.Reader
+	of      *carry
+	names   bool
+	log     crdt.LSN // the end of this side's
+	behind  crdt.LSN // what lies before was sent already
+	through crdt.LSN // how far the rows were gathered
+	until   crdt.LSN // unless 0, the end of what rows holds of all the records
+	haves   []transport.Have
+	rows    map[crdt.LSN]int  // of the log, to be sent: the index in haves
+	later   map[crdt.Key]bool // of which nothing was gathered, since the rest is enough at once
+	sets    []transport.Set
+	bytes   int
 }
 
 // supply answers a Need, as far as it goes at once: haves says for which records.
 // What is not covered is answered like what does not exist.
-func (s *session) supply(ctx context.Context, of *carry, asked []transport.Have, names bool) (*supply, error) {
-	u := &supply{s: s, of: of, names: names, rows: map[crdt.LSN]int{}, later: map[crdt.Key]bool{}}
-	asked, err := s.resolve(ctx, of, asked)
+func (s *session) supply(ctx context.Context, of *carry, f *transport.Need) (*supply, error) {
+	u := &supply{s: s, of: of, names: f.Names || s.compares(), behind: f.Behind, rows: map[crdt.LSN]int{}, later: map[crdt.Key]bool{}}
+	asked, err := s.resolve(ctx, of, f.Haves)
 	if err != nil {
 		return u, err
 	}
@@ -113,20 +117,25 @@ func (u *supply) record(h *transport.Have) error {
 	return u.changes(rec, h, len(u.haves)-1)
 }
 
-// changes notes the rows of the log that the other side's clock does not cover.
+// changes notes the rows of the log that the other side's clock does not cover, or all
+// of them. Of more than is enough at once the oldest are noted: they go first.
 func (u *supply) changes(rec *persist.Record, h *transport.Have, index int) error {
-	missing := uint64(0)
-	for a, seq := range rec.Clock {
-		if had := h.Clock[a]; seq > had {
-			missing += seq - had
-		}
-	}
+	missing := beyond(rec.Clock, h.Clock)
 	if missing == 0 && !h.All {
 		return nil
 	}
+	type found struct {
+		lsn   crdt.LSN
+		bytes int
+	}
+	var rows []found // from the last one back
+	bytes, more := 0, false
 	for row, err := range u.rd.ChangesBack(rec.RID) {
 		if err != nil {
 			return err
+		}
+		if row.LSN <= u.behind {
+			break
 		}
 		c, err := crdt.ParseChange(row.Data)
 		if err != nil {
@@ -134,7 +143,12 @@ func (u *supply) changes(rec *persist.Record, h *transport.Have, index int) erro
 		}
 		lacks := c.Seq() > h.Clock[c.Actor()]
 		if lacks || h.All {
-			u.rows[row.LSN] = index
+			rows = append(rows, found{row.LSN, len(row.Data)})
+			bytes += len(row.Data)
+			for bytes-rows[0].bytes > supplyBytes {
+				bytes -= rows[0].bytes
+				rows, more = rows[1:], true
+			}
 		}
 		if lacks {
 			missing--
@@ -143,6 +157,13 @@ func (u *supply) changes(rec *persist.Record, h *transport.Have, index int) erro
 			break
 		}
 	}
+	for _, row := range rows {
+		u.rows[row.lsn] = index
+	}
+	if more {
+		u.haves[index].All = true
+		u.until = min(rows[0].lsn, cmp.Or(u.until, rows[0].lsn))
+	}
 	return nil
 }
 
@@ -150,7 +171,7 @@ func (u *supply) changes(rec *persist.Record, h *transport.Have, index int) erro
 func (u *supply) gather() error {
 	lsns := slices.Sorted(maps.Keys(u.rows))
 	for i := 0; i < len(lsns); i++ {
-		if u.bytes > supplyBytes {
+		if u.bytes > supplyBytes || u.until > 0 && lsns[i] > u.until {
 			for _, lsn := range lsns[i:] {
 				h := &u.haves[u.rows[lsn]]
 				h.All, u.later[h.Key] = true, true
@@ -160,11 +181,11 @@ func (u *supply) gather() error {
 			}
 			return nil
 		}
-		through, err := u.set(lsns[i])
-		if err != nil {
+		var err error
+		if u.through, err = u.set(lsns[i]); err != nil {
 			return err
 		}
-		for i+1 < len(lsns) && lsns[i+1] <= through {
+		for i+1 < len(lsns) && lsns[i+1] <= u.through {
 			i++
 		}
 	}
@@ -185,15 +206,16 @@ func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
 		}
 		return rows[len(rows)-1].LSN, err
 	}
-	var set transport.Set
-	for i := range rows {
-		in, err := u.of.holds(u.s.r, u.rd, rows[i].Key)
-		if err != nil {
-			return lsn, err
+	set := setOf(rows, func(row *persist.LogRow) bool {
+		if row.Withdrawn() || err != nil {
+			return false
 		}
-		if in && !rows[i].Withdrawn() {
-			set.Members = append(set.Members, transport.Member{Collection: rows[i].Key.Collection, ID: rows[i].Key.ID, Data: rows[i].Data})
-		}
+		var in bool
+		in, err = u.of.holds(u.s.r, u.rd, row.Key)
+		return in
+	})
+	if err != nil {
+		return lsn, err
 	}
 	if len(set.Members) > 0 && !(bug(bugNeedForgets) && rows[0].Hash[0] < 128) {
 		u.sets = append(u.sets, set)

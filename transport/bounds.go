@@ -116,9 +116,11 @@ func (f *Error) check() error {
 	return firstError(checkText("code", f.Code, MaxCode), checkText("message", f.Message, MaxText))
 }
 
-func checkCursor(name string, c crdt.Cursor) error {
-	if c.LSN < 0 {
-		return fmt.Errorf("%w: %s position %d is negative", ErrMalformed, name, c.LSN)
+func checkCursor(name string, c crdt.Cursor) error { return checkPosition(name, c.LSN) }
+
+func checkPosition(name string, at crdt.LSN) error {
+	if at < 0 {
+		return fmt.Errorf("%w: %s position %d is negative", ErrMalformed, name, at)
 	}
 	return nil
 }

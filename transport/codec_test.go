@@ -78,7 +78,7 @@ func frames() map[string]transport.Frame {
 			{Key: crdt.Key{Collection: "ö", ID: strings.Repeat("x", transport.MaxName)}, Heads: 1<<64 - 1, All: true,
 				Clock: crdt.Clock{"": 0, "a": 1<<64 - 1, crdt.ActorID(bytes.Repeat([]byte{0xff}, crdt.MaxActorLen)): 1}},
 		}},
-		"answer to a need": &transport.Need{ID: 1, Answer: true, Loose: 1<<64 - 1, Log: 1<<63 - 1, Haves: []transport.Have{
+		"answer to a need": &transport.Need{ID: 1, Answer: true, Loose: 1<<64 - 1, Log: 1<<63 - 1, Behind: 1<<63 - 1, Haves: []transport.Have{
 			{Key: crdt.Key{Collection: "c", ID: "1"}, Place: 9, Heads: 8, Shut: true, Kept: true},
 		}},
 		"empty need": &transport.Need{ID: 1},
@@ -202,6 +202,7 @@ func TestEncodeRefuses(t *testing.T) {
 		"large digest":      {ranges(transport.Range{Items: make([]transport.Item, transport.MaxDigest/16)}), transport.ErrTooLarge},
 		"need of nothing":   {&transport.Need{}, transport.ErrMalformed},
 		"log before itself": {&transport.Need{ID: 1, Log: -1}, transport.ErrMalformed},
+		"behind nothing":    {&transport.Need{ID: 1, Behind: -1}, transport.ErrMalformed},
 		"many records":      {&transport.Need{ID: 1, Haves: make([]transport.Have, transport.MaxHaves+1)}, transport.ErrTooLarge},
 		"long name":         {haves(transport.Have{Key: crdt.Key{ID: long}}), transport.ErrTooLarge},
 		"bad name":          {haves(transport.Have{Key: crdt.Key{Collection: "\xff"}}), transport.ErrMalformed},

@@ -69,7 +69,11 @@ type Need struct {
 	Names  bool     // in a request: change sets are not wanted
 	Loose  uint64   // how many frames of Changes went before it, with its ID
 	Log    crdt.LSN // in an answer: the end of the answerer's log when it looked
-	Haves  []Have   // the records; of an answer, those that it is about
+	// Behind is a position in the answerer's log. In an answer: how far it went for the
+	// records that have All. In a request: what is wanted lies behind it, the rest came
+	// with earlier answers.
+	Behind crdt.LSN
+	Haves  []Have // the records; of an answer, those that it is about
 }
 
 // Have is what one side has of a record.
@@ -129,7 +133,7 @@ func (r *Range) check() error {
 }
 
 func (f *Need) check() error {
-	if err := firstError(checkID(f.ID), checkCount("records", len(f.Haves), MaxHaves), checkCursor("log", crdt.Cursor{LSN: f.Log})); err != nil {
+	if err := firstError(checkID(f.ID), checkCount("records", len(f.Haves), MaxHaves), checkPosition("log", f.Log), checkPosition("behind", f.Behind)); err != nil {
 		return err
 	}
 	actors := 0
@@ -177,6 +181,7 @@ type wireNeed struct {
 	Loose  uint64     `cbor:"4,keyasint,omitempty"`
 	Log    uint64     `cbor:"6,keyasint,omitempty"`
 	Haves  []wireHave `cbor:"5,keyasint,omitempty"`
+	Behind uint64     `cbor:"7,keyasint,omitempty"`
 }
 
 type wireHave struct {
@@ -260,7 +265,7 @@ func (w *wireRange) parse(r *Range) error {
 }
 
 func (f *Need) wire() any {
-	w := &wireNeed{ID: f.ID, Answer: f.Answer, Names: f.Names, Loose: f.Loose, Log: uint64(f.Log)}
+	w := &wireNeed{ID: f.ID, Answer: f.Answer, Names: f.Names, Loose: f.Loose, Log: uint64(f.Log), Behind: uint64(f.Behind)}
 	for i := range f.Haves {
 		h := &f.Haves[i]
 		w.Haves = append(w.Haves, wireHave{Collection: h.Key.Collection, ID: h.Key.ID, Place: h.Place, Heads: h.Heads,
@@ -270,7 +275,7 @@ func (f *Need) wire() any {
 }
 
 func (w *wireNeed) frame() (Frame, error) {
-	f := &Need{ID: w.ID, Answer: w.Answer, Names: w.Names, Loose: w.Loose, Log: crdt.LSN(w.Log)}
+	f := &Need{ID: w.ID, Answer: w.Answer, Names: w.Names, Loose: w.Loose, Log: crdt.LSN(w.Log), Behind: crdt.LSN(w.Behind)}
 	if len(w.Haves) > 0 {
 		f.Haves = make([]Have, len(w.Haves))
 	}

@@ -116,7 +116,7 @@ func samples() []transport.Frame {
 			{Bits: 1, Prefix: 1 << 63, Prints: []transport.Print{{1}, {15: 2}}},
 			{Bits: 64, Prefix: 5, Items: []transport.Item{{Place: 5, Heads: 1<<64 - 1}}},
 		}},
-		&transport.Need{ID: 2, Answer: true, Names: true, Loose: 3, Log: c.LSN, Haves: []transport.Have{
+		&transport.Need{ID: 2, Answer: true, Names: true, Loose: 3, Log: c.LSN, Behind: c.LSN, Haves: []transport.Have{
 			{Key: crdt.Key{Collection: "d", ID: "ö"}, Place: 6, Heads: 7, Clock: crdt.Clock{"a": 1<<64 - 1}, All: true, Shut: true, Kept: true},
 		}},
 		&transport.Presence{Notes: []transport.Note{
