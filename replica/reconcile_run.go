@@ -319,8 +319,7 @@ func (r *run) takeNeed(ctx context.Context, f *transport.Need) error {
 				if again != nil {
 					r.differs = append(r.differs, *again)
 				}
-				if again != nil && !r.blind && !r.names && (h.Clock != nil || h.Heads == 0) {
-					h.All = false // there is more for this side: that is not to ask for more
+				if again != nil && again.from == 0 && !r.blind && !r.names && (h.Clock != nil || h.Heads == 0) {
 					push = append(push, *h)
 				}
 			}
