@@ -231,7 +231,9 @@
 //	cold sync of 100,000 (-large)             6,500 records/s (to be 8,000), 160 MB resident (200), 216
 //	                                          bytes a record; both on cores that others kept busy
 //	2,000 records healed after a partition    0.10 s, 47 KB
-//	live, A to B's watcher through a hub      2.2 times three raw commits and two hops, p50
+//	live, A to B's watcher through a hub      2.2 times three raw commits and two hops, p50;
+//	                                          2.5 with a load of 10 (2.7 before watchers and the
+//	                                          tailer read the file once a commit)
 //	opening 100,000 records                   1.2 ms, 17 MB resident
 //
 // A cold sync is as fast as the receiver's writer, which is never idle. With 100,000
@@ -252,23 +254,33 @@
 // # Many sessions
 //
 // BenchmarkFanOut: 1,000 replicas connected by WebSockets, which unpack and acknowledge
-// each update in a process of their own, against a bare WebSocket server that sends as
-// many messages of the same size. On 2026-11-21, two overloaded cores (load 13 to 30),
-// go test ./replica -run '^$' -bench FanOut -benchtime 5x: 36.2 KiB of heap and stacks for
-// an idle session (limit 40), where it was 59 KiB at first; 3.8 times the CPU, 52 us
-// against 14 (3.6 in a run of 10x), where it was 5.5 times. The limit is 3.
+// each update as a session does in a process of their own, against a bare WebSocket server
+// that sends as many messages of the same size (go test ./replica -run '^$' -bench FanOut
+// -benchtime 10x). The limits are 3 times the CPU, and 40 KiB of heap and stacks for an idle
+// session. The
+// receivers acknowledge the less often the faster the rounds are, so what comes out
+// depends on who else is at work. On 2026-11-21, two shared cores, each beside the code
+// before in turns:
 //
-//   - A goroutine costs 5 KiB, so an idle session has but one, which receives, and one of
-//     the carrier's: sending, applying and reconciling are workers (worker.go). The
-//     carrier's buffers are small (httplink's hijack.go).
-//   - A sender that has said it is at the end learns of rows from the tailer alone, and is
-//     not woken for acknowledgements: each used to read the file.
-//   - Nothing is shared between the packers of sessions. Packing is an eighth of the
-//     CPU; a frame that suits all would need sessions with the same tables.
+//		load of the machine             11      28 (a round then takes longer than ackEvery)
+//		CPU, of the bare server's       2.5     3.5
+//		the same, before                3.8     3.7
+//		KiB for an idle session         36.0    35.9
 //
-// Of the hub's time (-cpuprofile of the same), writing to the socket is about 31%, reading
-// and noting the acknowledgement of each update, which the bare server does not have, 28%,
-// packing 13%, reading the tail 4%, and writing down cursors 3%.
+//	  - A goroutine costs 5 KiB, so an idle session has but one, which receives, and one of
+//	    the carrier's: sending, applying and reconciling are workers (worker.go). The
+//	    carrier's buffers are small (httplink's hijack.go).
+//	  - A sender that has said it is at the end learns of rows from the tailer alone, and is
+//	    not woken for acknowledgements: each used to read the file.
+//	  - Acknowledgements of what comes live are half a second apart (ack.go). With 20 ms nothing is
+//	    gained, since to deliver one update to a thousand takes longer than that.
+//	  - Nothing is shared between the packers of sessions. Packing is an eighth of the
+//	    CPU; a frame that suits all would need sessions with the same tables.
+//
+// Of the hub's time (-cpuprofile of the same, with one acknowledgement for about five
+// updates), writing to the socket is about 38%, packing 15%, reading and noting
+// acknowledgements 10%, where they were 30% when there was one for each update, growing
+// the stacks of workers 5%, reading the tail 4%, and writing down cursors 3%.
 //
 // # Time
 //

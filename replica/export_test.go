@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"time"
 
 	"github.com/godwitdb/godwit/crdt"
 )
@@ -20,3 +21,18 @@ func (r *Replica) PutSpaceRecord(ctx context.Context, id, text string) error {
 		return tx.edit(crdt.Key{Collection: spaceCollection, ID: id}, func(e *crdt.Edit) error { return e.Put(nil, v, crdt.Replace) })
 	})
 }
+
+// AckEvery is the least time between two acknowledgements of what is sent live.
+const AckEvery = ackEvery
+
+// AckPace is for programs that speak the protocol by hand and acknowledge as a session does.
+type AckPace struct{ pace ackPace }
+
+// Applied notes a frame, and returns how long its acknowledgement is to be held back.
+func (a *AckPace) Applied(bytes int) time.Duration {
+	a.pace.applied(bytes)
+	return a.pace.wait(time.Now())
+}
+
+// Sent notes that one goes out.
+func (a *AckPace) Sent() { a.pace.sent(time.Now()) }

@@ -17,6 +17,7 @@ type delivery struct {
 	unequal       bool // with end: see transport.Changes
 	sets          []inbound
 	changes       int
+	bytes         int
 	loose         uint64          // not 0: no stretch of the peer's log, and which Need it answers
 	last          bool            // of its frame
 	ask           transport.Frame // instead of all that: for the reconciler, once what came before is applied
@@ -143,6 +144,7 @@ func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 		in := parseSet(set)
 		d.sets = append(d.sets, in)
 		d.changes += len(set.Members)
+		d.bytes += set.Size()
 		if in.ops > deliveryOps {
 			d.applied = make(chan struct{})
 		}
@@ -257,7 +259,7 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	}
 	s.mu.Lock()
 	if !s.compares() && positioned(all) || len(exceptions) > 0 {
-		s.queueAck(&transport.Ack{Through: at, Resend: resend, Exceptions: exceptions})
+		s.ackFor(all, &transport.Ack{Through: at, Resend: resend, Exceptions: exceptions}, end)
 	}
 	s.at = at
 	if end {
@@ -269,9 +271,11 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	}
 	s.r.counters.refuse(exceptions)
 	s.counts.Quarantined += len(exceptions) - s.lack(exceptions)
+	held := s.holds()
 	s.mu.Unlock()
-	s.underWay.Add(-int64(len(all)))
-	s.poke()
+	if s.underWay.Add(-int64(len(all))); !held {
+		s.poke()
+	}
 	for _, d := range all {
 		if d.applied != nil {
 			close(d.applied)
@@ -279,27 +283,6 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	}
 	s.pass(all)
 	return nil
-}
-
-// maxExceptionBytes bounds the exceptions of an ack, which has to fit a frame.
-const maxExceptionBytes = 4 << 20
-
-// queueAck replaces the ack that waits to be sent, keeping its exceptions, the
-// newest if they are too many. The caller holds mu.
-func (s *session) queueAck(ack *transport.Ack) {
-	if s.ack != nil {
-		ack.Exceptions = append(s.ack.Exceptions, ack.Exceptions...)
-		ack.Resend = ack.Resend || s.ack.Resend
-	}
-	from, size := len(ack.Exceptions), 0
-	for ; from > 0 && len(ack.Exceptions)-from < transport.MaxExceptions; from-- {
-		x := &ack.Exceptions[from-1]
-		if size += 64 + len(x.Collection) + len(x.ID) + len(x.Code) + len(x.Detail); size > maxExceptionBytes {
-			break
-		}
-	}
-	ack.Exceptions = ack.Exceptions[from:]
-	s.ack = ack
 }
 
 // onAck notes how far the peer has read this log.

@@ -104,8 +104,8 @@ func (o *sender) rest(ctx context.Context) (more bool, err error) {
 // step sends one thing, if there is one to be sent now.
 func (o *sender) step(ctx context.Context) (more bool, err error) {
 	o.mu.Lock()
-	ack, pong, rewind := o.ack, o.pong, o.rewind
-	o.ack, o.pong, o.rewind, o.idle = nil, nil, false, false
+	ack, pong, rewind := o.dueAck(), o.pong, o.rewind
+	o.pong, o.rewind, o.idle = nil, false, false
 	if rewind && !bug(bugIgnoreResend) {
 		o.sent, o.pos, o.flight, o.frames, o.told = o.acked, o.acked, nil, nil, false
 		if o.packer != nil {
@@ -129,7 +129,6 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	}
 	switch {
 	case ack != nil:
-		ack.Bare = o.packer != nil && !ack.Resend
 		return true, o.conn.Send(ctx, ack)
 	case pong != nil:
 		return true, o.conn.Send(ctx, pong)
@@ -267,21 +266,25 @@ func (o *sender) read(ctx context.Context) error {
 // pack makes frames of whole sets, passing over what the peer holds.
 func (o *sender) pack(rows []persist.LogRow) {
 	from := o.sent
-	f, size := &transport.Changes{From: from}, 0
+	var f *transport.Changes // nil until there is a set for it
+	size := 0
 	emit := func() {
-		if len(f.Sets) > 0 {
+		if f != nil {
 			f.Through, from = o.pos, o.pos
 			o.frames = append(o.frames, split(f)...)
 		}
-		f, size = &transport.Changes{From: from}, 0
+		f, size = nil, 0
 	}
 	for len(rows) > 0 {
 		n := setRows(rows)
 		set, bytes := o.pick(rows[:n])
-		if size > 0 && size+bytes > frameBytes || len(f.Sets) == setsPerFrame {
+		if f != nil && (size+bytes > frameBytes || len(f.Sets) == setsPerFrame) {
 			emit()
 		}
 		if len(set.Members) > 0 {
+			if f == nil {
+				f = &transport.Changes{From: from}
+			}
 			f.Sets = append(f.Sets, set)
 			size += bytes
 		}
@@ -349,7 +352,7 @@ func (o *sender) held(row *persist.LogRow) bool {
 
 // split cuts a frame whose only set is too large for one into parts.
 func split(f *transport.Changes) []*transport.Changes {
-	if len(f.Sets) != 1 {
+	if len(f.Sets) != 1 || len(f.Sets[0].Members) <= partMembers && f.Sets[0].Size() <= partBytes {
 		return []*transport.Changes{f}
 	}
 	var parts []*transport.Changes

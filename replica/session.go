@@ -58,15 +58,15 @@ type session struct {
 	poked    atomic.Bool    // since the sender last looked
 	reconciler
 
-	mu       sync.Mutex // guards what follows
-	peer     persist.Peer
-	at       crdt.Cursor     // how far we have read the peer's log, durably
-	acked    crdt.Cursor     // how far the peer has read ours, durably
-	flight   []flight        // sent and not acked
-	heard    time.Time       // when something was acknowledged, or sent with nothing in flight
-	idle     bool            // the sender has nothing to do when an acknowledgement comes
-	rewind   bool            // the peer asked for a resend from acked
-	ack      *transport.Ack  // to be sent
+	mu     sync.Mutex // guards what follows
+	peer   persist.Peer
+	at     crdt.Cursor // how far we have read the peer's log, durably
+	acked  crdt.Cursor // how far the peer has read ours, durably
+	flight []flight    // sent and not acked
+	heard  time.Time   // when something was acknowledged, or sent with nothing in flight
+	idle   bool        // the sender has nothing to do when an acknowledgement comes
+	rewind bool        // the peer asked for a resend from acked
+	acks
 	pong     *transport.Pong // to be sent
 	peerDone bool            // the peer has sent all it had
 	unequal  bool            // and said then that the two sides may differ
@@ -132,6 +132,7 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	r.presence.join(s)
 	defer r.presence.part(s)
 	err = s.loops(ctx)
+	s.lastAck(ctx, err)
 	if errors.Is(err, errDone) {
 		err = nil
 	}

@@ -31,11 +31,12 @@ type conn struct {
 	codec     *transport.Codec
 	heartbeat time.Duration
 
-	frames  chan received  // from the reader, one ahead; closed when it ends, after err is set
-	err     error          // why the reader ended
-	spoken  chan struct{}  // closed when the first message has come
-	closing chan struct{}  // closed by Close
-	abort   func(error)    // breaks the connection off: reader, writer and close handshake end
+	frames  chan received // from the reader, one ahead; closed when it ends, after err is set
+	err     error         // why the reader ended
+	spoken  chan struct{} // closed when the first message has come
+	closing chan struct{} // closed by Close
+	abort   func(error)   // breaks the connection off: reader, writer and close handshake end
+	write   func(message []byte) error
 	done    sync.WaitGroup // the reader, the ping of prove, and a beat that is due
 	once    sync.Once
 
@@ -63,6 +64,7 @@ func newConn(ws *websocket.Conn, codec *transport.Codec, heartbeat time.Duration
 	ctx, abort := context.WithCancelCause(context.Background())
 	c := &conn{
 		ws: ws, codec: codec, heartbeat: heartbeat, abort: abort, start: time.Now(),
+		write:  func(message []byte) error { return ws.Write(ctx, websocket.MessageBinary, message) },
 		frames: make(chan received), spoken: make(chan struct{}), closing: make(chan struct{}),
 	}
 	c.done.Go(func() { c.read(ctx) })
@@ -90,10 +92,18 @@ func (c *conn) Send(ctx context.Context, f transport.Frame) error {
 	if err != nil {
 		return err
 	}
-	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(sendGrace, cancel) })()
-	if err := c.ws.Write(writing, websocket.MessageBinary, message); err != nil {
+	var over atomic.Bool
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(sendGrace, func() {
+			if !over.Load() {
+				c.abort(nil)
+			}
+		})
+	})
+	err = c.write(message)
+	over.Store(true)
+	stop()
+	if err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("send: %w", ctx.Err())
 		}
