@@ -37,6 +37,7 @@ type tailer struct {
 	size   int                // bytes of pages
 	next   crdt.LSN           // the position after the last of pages
 	view   int64              // the last view change
+	failed bool               // the last look did: listeners are to look for themselves
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the running loop has ended; nil if none runs
 
@@ -128,13 +129,14 @@ func (t *tailer) run(ctx context.Context) {
 func (t *tailer) catchUp(ctx context.Context) {
 	for more := true; more; {
 		var rows []persist.LogRow
+		var head crdt.LSN
 		viewed := t.view
 		err := t.store.Read(ctx, func(rd *persist.Reader) (err error) {
 			if viewed, err = rd.LastView(); err != nil {
 				return err
 			}
-			if t.next < 0 { // the first look: begin at the end
-				t.begin(rd.Head().LSN)
+			if head = rd.Head().LSN; t.next < 0 { // the first look: begin at the end
+				t.begin(head)
 				return nil
 			}
 			rows, err = rd.Log(t.next-1, pageRows, pageBytes)
@@ -147,14 +149,14 @@ func (t *tailer) catchUp(ctx context.Context) {
 				t.woken = append(t.woken, e)
 			}
 		}
-		t.view = viewed
+		t.view, t.failed = viewed, err != nil
 		t.mu.Unlock()
 		for _, e := range t.woken { // unlocked: they come for the rows at once
 			e.wake()
 		}
 		clear(t.woken)
 		t.woken = t.woken[:0]
-		more = err == nil && len(rows) > 0
+		more = err == nil && len(rows) > 0 && t.next <= head // what is committed later makes run come again
 	}
 }
 
@@ -167,6 +169,14 @@ func (t *tailer) begin(head crdt.LSN) {
 	for e := range t.ears {
 		e.wake()
 	}
+}
+
+// viewed reports whether a listener that was told of view changes up to the given one
+// will be woken for the next.
+func (t *tailer) viewed(last int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.view == last && !t.failed
 }
 
 // forget drops the rows in memory, because some have changed in the file.
@@ -234,7 +244,7 @@ func (t *tailer) after(ctx context.Context, lsn crdt.LSN, live bool) ([]persist.
 func (t *tailer) recent(lsn crdt.LSN, live bool) ([]persist.LogRow, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if live && lsn+1 == t.next {
+	if live && lsn+1 == t.next && !t.failed {
 		return nil, true
 	}
 	at := slices.IndexFunc(t.pages, func(p []persist.LogRow) bool { return lsn < p[len(p)-1].LSN })

@@ -76,7 +76,7 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, vi
 	defer r.tail.unlisten(ear)
 	follow := newFollower(r)
 	for {
-		rows, err := r.tail.after(ctx, pos, false)
+		rows, err := r.tail.after(ctx, pos, true)
 		if ctx.Err() != nil {
 			return
 		}
@@ -97,23 +97,25 @@ func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, vi
 		if len(rows) > 0 {
 			continue
 		}
-		events, last, err := r.viewEvents(ctx, collection, view)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			yield(Event{}, err)
-			return
-		}
-		moved := last != view
-		view = last
-		for _, ev := range events {
-			if !yield(ev, nil) {
+		if !r.tail.viewed(view) {
+			events, last, err := r.viewEvents(ctx, collection, view)
+			if ctx.Err() != nil {
 				return
 			}
-		}
-		if moved {
-			continue
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			moved := last != view
+			view = last
+			for _, ev := range events {
+				if !yield(ev, nil) {
+					return
+				}
+			}
+			if moved {
+				continue
+			}
 		}
 		select {
 		case <-ctx.Done():
