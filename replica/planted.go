@@ -11,7 +11,7 @@ const (
 	bugCursorAlone          // the cursor moves on over some frames whose data is not taken
 	bugHeldUnsent           // what any peer sent counts as held by every peer
 	bugForgetParked         // a parked set is acknowledged and not kept
-	bugOffByOne             // a resend begins one change too late
+	bugResendLate           // a resend begins some changes too late
 	bugIgnoreResend         // nothing is ever sent again within a session
 	bugBlindCursor          // a peer's cursor is believed, whatever its chain says
 	bugHalfSet              // the last change of some sets is not taken

@@ -11,7 +11,7 @@ func bug(p plant) bool { return p == planted }
 // Plants returns the names of the bugs that Plant knows.
 func Plants() []string {
 	return []string{"", "drop a change", "move the cursor without the data", "take what was never sent for held",
-		"forget a parked set", "resend from one too far", "ignore a resend", "believe a cursor without its chain",
+		"forget a parked set", "resend from too far", "ignore a resend", "believe a cursor without its chain",
 		"apply half a set", "keep what was rolled back", "leave a stored value behind", "pick a wrong winner",
 		"lose a wake-up", "reuse an actor", "pass over a range", "leave a print behind", "forget what is missing"}
 }

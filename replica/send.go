@@ -111,8 +111,8 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 		if o.packer != nil {
 			o.packer.Again()
 		}
-		if bug(bugOffByOne) {
-			o.pos.LSN++
+		if bug(bugResendLate) {
+			o.pos.LSN += 3
 		}
 	}
 	// A set is acknowledged as a whole, so the window cannot stop within one.
