@@ -54,6 +54,9 @@ func (h *History) Begin(actor ActorID, timeMS int64, v *View) *Edit {
 	return &Edit{h: h, view: v, c: c}
 }
 
+// Len returns how many operations the change has so far.
+func (e *Edit) Len() int { return len(e.c.ops) }
+
 // Commit encodes the change and makes it the history's only head. Without any
 // edit, or with edits that changed nothing, both results are nil. The message of
 // an undo or redo says what it undoes, whatever is given here. Errors: a

@@ -52,6 +52,8 @@ const (
 	qStale
 	qUnable
 	qCountStale
+	qCountRecords
+	qView
 	qDuplicates
 	qDangling
 	qInsertRecord
@@ -187,6 +189,9 @@ var queries = [numQueries]struct{ what, sql string }{
 		WHERE collection = ?1 AND policy > ?2 LIMIT ?3`},
 	qUnable: {"read records without a view", "SELECT " + recordColumns + ` FROM records INDEXED BY records_policy
 		WHERE collection = ?1 AND policy = -?2 LIMIT ?3`},
+	qCountRecords: {"count records", "SELECT count(*) FROM records WHERE collection = ? AND deleted = 0"},
+	qView: {"read record's value", `SELECT r.json, r.policy, r.deleted, p.version FROM records r
+		LEFT JOIN policies p ON p.collection = r.collection WHERE r.collection = ? AND r.id = ?`},
 	qCountStale: {"count stale records", `SELECT (SELECT count(*) FROM records WHERE collection = ?1 AND policy < ?2)
 		+ (SELECT count(*) FROM records WHERE collection = ?1 AND policy > ?2)`},
 	qDuplicates: {"find duplicates", `SELECT id, value FROM (SELECT id, value, count(*) OVER (PARTITION BY value) AS n

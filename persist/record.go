@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"context"
 	"database/sql/driver"
 	"fmt"
 	"iter"
@@ -93,6 +94,33 @@ func (r *Reader) CountStale(collection string, version int64) (int64, error) {
 		return 0, err
 	}
 	return row.int(0), nil
+}
+
+// CountRecords counts the records of a collection that exist, as their stored values
+// say.
+func (r *Reader) CountRecords(collection string) (int, error) {
+	row, err := r.one(qCountRecords, collection)
+	if err != nil {
+		return 0, err
+	}
+	return int(row.int(0)), nil
+}
+
+// View returns the stored value of a record that exists, if it follows the policy that
+// its collection has here; ok is false if it has to be asked for otherwise. It is
+// one statement, so it needs no snapshot.
+func (s *Store) View(ctx context.Context, key crdt.Key) (json []byte, ok bool, err error) {
+	c, err := s.readers.take(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer s.readers.give(c)
+	row, err := c.one(qView, key.Collection, key.ID)
+	if err != nil || row == nil || row.int(1) != row.int(3) || row.int(2) != 0 {
+		return nil, false, err
+	}
+	json = row.textBytes(0)
+	return json, json != nil, nil
 }
 
 func sqlLimit(limit int) int64 {

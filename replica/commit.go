@@ -229,6 +229,14 @@ func (b *batch) forget() {
 	b.w.parked, b.w.forks = -1, -1
 }
 
+// release makes room in memory for others than the records of this batch, of which
+// there are many.
+func (b *batch) release() {
+	for _, e := range b.order {
+		b.w.cache.remove(e)
+	}
+}
+
 // loadHistory reads a record's changes. What the file holds was validated when
 // it came in; an error here means damage.
 func loadHistory(rd *persist.Reader, rec *persist.Record) (*crdt.History, error) {

@@ -19,6 +19,10 @@ var (
 	ErrTooLarge = errors.New("the change set is too large")
 	// ErrNested: Update was called inside another Update of the same replica.
 	ErrNested = errors.New("update inside an update: use the transaction that the outer one was given")
+	// ErrExists: the record to be created is there already.
+	ErrExists = errors.New("the record exists already")
+	// ErrEmpty: a record without any field is no record; Delete removes one.
+	ErrEmpty = errors.New("a record needs at least one field")
 	// ErrReserved: collections that begin with "_" are godwit's own.
 	ErrReserved = errors.New("collections that begin with an underscore are reserved")
 )

@@ -12,8 +12,14 @@ import (
 // Get returns the record's value as JSON, one line with sorted keys, under the
 // collection's policy. ErrNotFound if there is none.
 func (r *Replica) Get(ctx context.Context, k crdt.Key) (json.RawMessage, error) {
-	var value json.RawMessage
-	err := r.read(ctx, "get", k, func(rd *persist.Reader) (err error) {
+	if err := k.Valid(); err != nil {
+		return nil, recordError("get", k, err)
+	}
+	value, ok, err := r.store.View(ctx, k)
+	if ok || err != nil {
+		return value, recordError("get", k, translate(err))
+	}
+	err = r.read(ctx, "get", k, func(rd *persist.Reader) (err error) {
 		value, err = r.stored(rd, k)
 		return err
 	})

@@ -29,6 +29,8 @@ type Replica struct {
 	digests  digests
 	presence *presence
 	compiled sync.Map // policies: collection and text -> *crdt.View
+	schemas  sync.Map // of typed collections: reflect.Type -> *schema
+	uuids    uuids
 
 	resolverFailures atomic.Int64
 

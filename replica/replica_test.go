@@ -231,34 +231,3 @@ func TestReopen(t *testing.T) {
 		require.ErrorIs(t, err, replica.ErrClosed)
 	}
 }
-
-type note struct {
-	Title string       `json:"title"`
-	Body  crdt.Text    `json:"body"`
-	Likes crdt.Counter `json:"likes"`
-	Tags  []string     `json:"tags,omitempty"`
-	Raw   []byte       `json:"raw,omitempty"`
-}
-
-func TestCollection(t *testing.T) {
-	r := open(t, nil)
-	ctx := context.Background()
-	c := replica.NewCollection[note](r, "notes")
-	want := note{Title: "Tides", Body: "They come", Likes: 2, Tags: []string{"sea"}, Raw: []byte{0, 1}}
-	require.NoError(t, c.Put(ctx, "1", want))
-	got, err := c.Get(ctx, "1")
-	require.NoError(t, err)
-	require.Equal(t, want, got)
-
-	put(t, r, "1", `{"unknown":true}`)
-	require.NoError(t, c.Edit(ctx, "1", func(n *note) error { n.Body += " and go"; n.Likes++; return nil }))
-	require.Equal(t, `{"body":"They come and go","likes":3,"raw":{"$bytes":"AAE="},"tags":["sea"],"title":"Tides","unknown":true}`, get(t, r, "1"))
-
-	put(t, r, "2", `{"title":5}`)
-	for id, res := range c.All(ctx) {
-		require.Equal(t, id == "2", res.Err != nil, "%s: %v", id, res.Err)
-	}
-	require.NoError(t, c.Delete(ctx, "1"))
-	_, err = c.Get(ctx, "1")
-	require.ErrorIs(t, err, replica.ErrNotFound)
-}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -71,6 +72,7 @@ type Tx struct {
 	message string
 	edits   map[crdt.Key]*crdt.Edit
 	order   []crdt.Key
+	torn    error // an edit that failed half-way
 }
 
 // SetMessage gives the changes of this set a commit message.
@@ -79,15 +81,20 @@ func (tx *Tx) SetMessage(s string) { tx.message = s }
 // Get returns the record's value as JSON under the collection's policy, with
 // what this transaction edited. ErrNotFound if there is none.
 func (tx *Tx) Get(k crdt.Key) ([]byte, error) {
+	b, err := tx.get(k)
+	return b, recordError("get", k, err)
+}
+
+// get is Get with an error that names nothing.
+func (tx *Tx) get(k crdt.Key) ([]byte, error) {
 	e, v, err := tx.open(k)
 	if err != nil {
-		return nil, recordError("get", k, err)
+		return nil, err
 	}
 	if !e.hist.Shows(v.View) {
-		return nil, recordError("get", k, ErrNotFound)
+		return nil, ErrNotFound
 	}
-	b, err := e.hist.AppendJSON(nil, v.View)
-	return b, recordError("get", k, err)
+	return e.hist.AppendJSON(nil, v.View)
 }
 
 // Put merges an object into the record: fields that differ are written, fields
@@ -103,31 +110,43 @@ func (tx *Tx) put(k crdt.Key, v any, mode crdt.PutMode) error {
 }
 
 // Delete removes the record. ErrNotFound if there is none.
-func (tx *Tx) Delete(k crdt.Key) error {
+func (tx *Tx) Delete(k crdt.Key) error { return recordError("delete", k, tx.remove(k)) }
+
+func (tx *Tx) remove(k crdt.Key) error {
 	e, v, err := tx.open(k)
 	if err != nil {
-		return recordError("delete", k, err)
+		return err
 	}
 	if !e.hist.Shows(v.View) {
-		return recordError("delete", k, ErrNotFound)
+		return ErrNotFound
 	}
-	return tx.Edit(k, func(ed *crdt.Edit) error { return ed.Clear() })
+	return tx.change(k, func(ed *crdt.Edit) error { return ed.Clear() })
 }
 
 // Edit gives fn the record to edit, field by field. All edits of a record in one
-// Update become one change.
+// Update become one change. If fn fails when it has written something, so does the
+// Update, also if its closure passes over the error: half an edit is never kept.
 func (tx *Tx) Edit(k crdt.Key, fn func(*crdt.Edit) error) error {
+	return recordError("edit", k, tx.change(k, fn))
+}
+
+// change is Edit with an error that names nothing.
+func (tx *Tx) change(k crdt.Key, fn func(*crdt.Edit) error) error {
 	if strings.HasPrefix(k.Collection, "_") {
-		return recordError("edit", k, ErrReserved)
+		return ErrReserved
 	}
-	return tx.edit(k, fn)
+	return tx.apply(k, fn)
 }
 
 // edit is Edit for godwit's own collections too.
 func (tx *Tx) edit(k crdt.Key, fn func(*crdt.Edit) error) error {
+	return recordError("edit", k, tx.apply(k, fn))
+}
+
+func (tx *Tx) apply(k crdt.Key, fn func(*crdt.Edit) error) error {
 	e, v, err := tx.open(k)
 	if err != nil {
-		return recordError("edit", k, err)
+		return err
 	}
 	ed := tx.edits[k]
 	if ed == nil {
@@ -135,7 +154,17 @@ func (tx *Tx) edit(k crdt.Key, fn func(*crdt.Edit) error) error {
 		tx.edits[k] = ed
 		tx.order = append(tx.order, k)
 	}
-	return recordError("edit", k, fn(ed))
+	before := ed.Len()
+	if err = fn(ed); err == nil {
+		return nil
+	}
+	if invalid := (*crdt.InvalidError)(nil); errors.As(err, &invalid) && invalid.Code == crdt.CodeSize {
+		err = fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	if ed.Len() != before {
+		tx.torn = recordError("edit", k, err)
+	}
+	return err
 }
 
 func (tx *Tx) open(k crdt.Key) (*entry, view, error) {
@@ -152,6 +181,9 @@ func (tx *Tx) open(k crdt.Key) (*entry, view, error) {
 
 // commit ends the edits and stages their changes as one set.
 func (tx *Tx) commit() error {
+	if tx.torn != nil {
+		return tx.torn
+	}
 	var members []crdt.Member
 	size, ops := 0, 0
 	for _, k := range tx.order {
