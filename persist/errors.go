@@ -13,6 +13,15 @@ var (
 	// ErrCapped: a peer has parked as much as it may.
 	ErrCapped = errors.New("peer has too much parked")
 
+	// ErrExists: there is a file where a backup is to be written. It was not
+	// modified.
+	ErrExists = errors.New("the file exists: choose another name, or have it replaced")
+	// ErrBackupInUse: beside the place where a backup is to be written lies the
+	// journal of another file, which SQLite would take for the backup's.
+	ErrBackupInUse = errors.New("belongs to a file that is open, or was not closed: choose another name")
+
+	errOwnFile = errors.New("that is the replica's own file")
+
 	// errCorrupt: a stored value cannot have been written by this package.
 	errCorrupt = errors.New("the file is damaged: run a check")
 	errOver    = errors.New("the closure that this Reader or Tx belongs to is over")

@@ -54,6 +54,8 @@ func runRole(role, path string) error {
 		})
 	}
 	switch role {
+	case "backup":
+		return backupAndWait(s, path+".backup")
 	case "loop", "loop-normal": // commits until killed, and says what is committed
 		for i := 0; ; i++ {
 			id := fmt.Sprintf("%s-%d", actor, i)
