@@ -36,3 +36,6 @@ func (a *AckPace) Applied(bytes int) time.Duration {
 
 // Sent notes that one goes out.
 func (a *AckPace) Sent() { a.pace.sent(time.Now()) }
+
+// Closing is closed when Close begins.
+func (r *Replica) Closing() <-chan struct{} { return r.ctx.Done() }

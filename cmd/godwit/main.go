@@ -69,6 +69,8 @@ type cli struct {
 	Status statusCmd `cmd:"" group:"Health" help:"Say what the replica holds and what waits for whom."`
 	Doctor doctorCmd `cmd:"" group:"Health" help:"Check the file, and list what was refused, waits or is forked."`
 
+	Backup backupCmd `cmd:"" group:"Health" help:"Copy the replica's file while it is in use."`
+
 	Compact compactCmd `cmd:"" group:"Health" help:"Store long histories in less space."`
 }
 
