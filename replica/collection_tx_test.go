@@ -65,6 +65,29 @@ func TestCreateNamesRecordsInOrder(t *testing.T) {
 	require.Equal(t, 5001, n)
 }
 
+func TestCollectionsAreSafeForConcurrentUse(t *testing.T) {
+	r, c := tasks(t)
+	ctx := context.Background()
+	require.NoError(t, c.Put(ctx, "1", task{Title: "x"}))
+	require.NoError(t, eight(10, func(w int) error {
+		err := c.Edit(ctx, "1", func(v *task) error { v.Votes++; v.Tags = append(v.Tags, fmt.Sprint(w)); return nil })
+		if err == nil {
+			_, err = replica.NewCollection[line](r, "notes").Get(ctx, "1") // a type that is new here
+		}
+		if err == nil {
+			_, err = c.Create(ctx, task{Title: fmt.Sprint(w)})
+		}
+		return err
+	}))
+	v, err := c.Get(ctx, "1")
+	require.NoError(t, err)
+	require.Equal(t, 80, v.Votes)
+	require.Len(t, v.Tags, 80)
+	n, err := c.Count(ctx)
+	require.NoError(t, err)
+	require.Equal(t, 81, n)
+}
+
 func TestFieldOperations(t *testing.T) {
 	r, c := tasks(t)
 	ctx := context.Background()

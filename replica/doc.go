@@ -321,12 +321,12 @@
 // file: a record that did would be the reserved collection's, which few may write.
 //
 // PutAll commits 500 records at a time and keeps none of them in memory. Measured on
-// 2026-11-21, 2 cores with a load of 13 to 15, limits in parentheses (go test -run '^$'
+// 2026-11-21, 2 cores with a load of 13 to 25, limits in parentheses (go test -run '^$'
 // -bench 'GetTyped|BenchmarkEdit|PutAll' -benchtime 5x -large ./replica):
 //
-//	typed Get, of raw read and json.Unmarshal    1.0 (1.5); through a lens 1.5
-//	Edit at FULL, eight writers, of raw          6.7 times as fast (1.5); one writer 0.71
-//	PutAll of 100,000 records of 5 fields        8,000 to 13,600 records/s, 32 us of CPU each
+//	typed Get, of raw read and json.Unmarshal    0.47 to 1.0 (1.5); through a lens 1.0 to 1.5
+//	Edit at FULL, eight writers, of raw          2.3 to 6.7 times as fast (1.5); one writer 0.71 to 0.83
+//	PutAll of 100,000 records of 5 fields        8,000 to 16,000 records/s, 25 us of CPU each
 //	                                             (10,000); 36 MB at the peak (150)
 //
 // # Constraints
