@@ -113,23 +113,20 @@ func (m *merger) list(p crdt.Path, c *codec, actual, before, after []any) error 
 // what is to be at j, -1 for what is new; the list has n elements.
 func (m *merger) place(p crdt.Path, after []any, from []int, n int) error {
 	cur := make([]int, 0, n) // what stands where: old indices, -1 for new ones
-	gone := make([]bool, n)
-	for i := range n {
-		cur, gone[i] = append(cur, i), true
-	}
+	kept := make([]bool, n)
 	for _, i := range from {
 		if i >= 0 {
-			gone[i] = false
+			kept[i] = true
 		}
 	}
 	for i := n - 1; i >= 0; i-- {
-		if gone[i] {
-			if err := m.ed.Delete(step(p, crdt.Step{Index: i, InList: true})); err != nil {
-				return err
-			}
-			cur = slices.Delete(cur, i, i+1)
+		if kept[i] {
+			cur = append(cur, i)
+		} else if err := m.ed.Delete(step(p, crdt.Step{Index: i, InList: true})); err != nil {
+			return err
 		}
 	}
+	slices.Reverse(cur)
 	stays := ascending(from)
 	at := 0 // behind the element last placed
 	for j := 0; j < len(from); j++ {

@@ -98,7 +98,8 @@ func (tx *Tx) get(k crdt.Key) ([]byte, error) {
 }
 
 // Put merges an object into the record: fields that differ are written, fields
-// that v lacks are kept. v is a map, a struct, or what crdt.ParseJSON returned.
+// that v lacks are kept. v is a map, a struct, or what crdt.ParseJSON returned; of a
+// struct json's tags count, those of godwit are a Collection's.
 func (tx *Tx) Put(k crdt.Key, v any) error { return tx.put(k, v, crdt.Merge) }
 
 // Replace makes the record's value equal v: as Put, and fields that v lacks are
