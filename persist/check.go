@@ -33,6 +33,7 @@ func (p Problem) String() string {
 const (
 	adviceRestore = "Sync what is here to another replica, then restore a backup or start a new replica and sync it"
 	adviceRebuild = "Rewrite the record from its changes"
+	adviceIndex   = "Drop the index and declare it again"
 	adviceForget  = "Delete the entry; a peer sends it again"
 )
 
@@ -47,13 +48,14 @@ const (
 //     dependencies earlier in the log), of which heads, clock and lsn are what
 //     the row says;
 //   - snapshots hold exactly the changes of the rows that they cover;
-//   - parked sets wait for something, and waits belong to a set.
+//   - parked sets wait for something, and waits belong to a set;
+//   - the indexes on fields hold what the records show.
 //
 // The error is that of reading, or ctx's; problems are none.
 func (s *Store) Check(ctx context.Context, each func(Problem)) error {
 	return s.Read(ctx, func(r *Reader) error {
 		k := &checker{ctx: ctx, r: r, each: each, last: make(map[int64]crdt.LSN)}
-		for _, check := range []func() error{k.file, k.log, k.records, k.snapshots, k.parked} {
+		for _, check := range []func() error{k.file, k.log, k.records, k.snapshots, k.parked, k.indexes} {
 			if err := check(); err != nil {
 				return err
 			}

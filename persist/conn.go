@@ -21,7 +21,11 @@ import (
 type conn struct {
 	db    *sqlite3.SQLiteConn
 	stmts [numQueries]*stmt // prepared when first used
+	other map[string]*stmt  // by their SQL: statements that callers' queries became
 }
+
+// maxOther bounds how many statements of callers' queries a connection keeps.
+const maxOther = 32
 
 // stmt is a prepared statement with the space for its arguments and columns.
 type stmt struct {
@@ -53,7 +57,15 @@ func (c *conn) close() error {
 			st.s.Close()
 		}
 	}
+	c.forgetOther()
 	return c.db.Close()
+}
+
+func (c *conn) forgetOther() {
+	for _, st := range c.other {
+		st.s.Close()
+	}
+	c.other = nil
 }
 
 // run executes statements that are not worth preparing.
@@ -76,12 +88,14 @@ func (c *conn) pragma(sql string) (driver.Value, error) {
 	return dest[0], nil
 }
 
-func (c *conn) prepare(q query) (*stmt, error) {
-	s, err := c.db.PrepareContext(context.Background(), queries[q].sql)
+func (c *conn) prepare(q query) (*stmt, error) { return c.prepareSQL(queries[q].what, queries[q].sql) }
+
+func (c *conn) prepareSQL(what, sql string) (*stmt, error) {
+	s, err := c.db.PrepareContext(context.Background(), sql)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", queries[q].what, err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	st := &stmt{s: s.(*sqlite3.SQLiteStmt), what: queries[q].what}
+	st := &stmt{s: s.(*sqlite3.SQLiteStmt), what: what}
 	st.args = make([]driver.NamedValue, st.s.NumInput())
 	for i := range st.args {
 		st.args[i].Ordinal = i + 1
@@ -157,29 +171,71 @@ func (c *conn) rows(q query, args ...driver.Value) iter.Seq2[row, error] {
 			return
 		}
 		defer done()
-		rows, err := st.s.QueryContext(context.Background(), st.bind(args))
-		st.unbind()
+		st.rows(context.Background(), args, yield)
+	}
+}
+
+// dynamic yields the rows of a statement that a caller's query became; each is valid
+// until the next. The statement is stopped when ctx ends.
+func (c *conn) dynamic(ctx context.Context, sql string, args []driver.Value) iter.Seq2[row, error] {
+	return func(yield func(row, error) bool) {
+		st := c.other[sql]
+		if st == nil || st.busy {
+			var err error
+			if st, err = c.prepareSQL("query", sql); err != nil {
+				yield(nil, err)
+				return
+			}
+			if c.other[sql] != nil {
+				defer st.s.Close()
+			} else {
+				c.keep(sql, st)
+			}
+		}
+		st.rows(ctx, args, yield)
+	}
+}
+
+// keep keeps a statement for the next time.
+func (c *conn) keep(sql string, st *stmt) {
+	if len(c.other) >= maxOther {
+		for old, st := range c.other { // any
+			if !st.busy {
+				st.s.Close()
+				delete(c.other, old)
+				break
+			}
+		}
+	}
+	if c.other == nil {
+		c.other = make(map[string]*stmt)
+	}
+	c.other[sql] = st
+}
+
+func (st *stmt) rows(ctx context.Context, args []driver.Value, yield func(row, error) bool) {
+	rows, err := st.s.QueryContext(ctx, st.bind(args))
+	st.unbind()
+	if err != nil {
+		yield(nil, fmt.Errorf("%s: %w", st.what, err))
+		return
+	}
+	st.busy = true
+	defer func() { rows.Close(); st.busy = false }()
+	if st.cols == nil {
+		st.cols = make(row, len(rows.Columns()))
+	}
+	for {
+		err := rows.Next(st.cols)
+		if errors.Is(err, io.EOF) {
+			return
+		}
 		if err != nil {
 			yield(nil, fmt.Errorf("%s: %w", st.what, err))
 			return
 		}
-		st.busy = true
-		defer func() { rows.Close(); st.busy = false }()
-		if st.cols == nil {
-			st.cols = make(row, len(rows.Columns()))
-		}
-		for {
-			err := rows.Next(st.cols)
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				yield(nil, fmt.Errorf("%s: %w", st.what, err))
-				return
-			}
-			if !yield(st.cols, nil) {
-				return
-			}
+		if !yield(st.cols, nil) {
+			return
 		}
 	}
 }

@@ -112,6 +112,19 @@ const (
 	qCountDropped
 	qStats
 
+	qIndexes
+	qIndexesOf
+	qInsertIndex
+	qDeleteIndex
+	qIndexDone
+	qText
+	qInsertText
+	qDeleteText
+	qTextDone
+	qTextChanged
+	qTextGap
+	qHasFullText
+
 	qQuickCheck
 	qCheckLog
 	qCheckChanges
@@ -286,6 +299,21 @@ var queries = [numQueries]struct{ what, sql string }{
 		(SELECT coalesce(sum(count), 0) FROM quarantine_dropped), (SELECT count(*) FROM peers),
 		(SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)`},
 
+	qIndexes:     {"read indexes", "SELECT " + indexColumns + " FROM indexes ORDER BY collection, field"},
+	qIndexesOf:   {"read indexes", "SELECT " + indexColumns + " FROM indexes WHERE collection = ? ORDER BY field"},
+	qInsertIndex: {"declare index", "INSERT INTO indexes (" + indexColumns + ") VALUES (NULL, ?, ?, 0, 0) RETURNING id"},
+	qDeleteIndex: {"drop index", "DELETE FROM indexes WHERE id = ?"},
+	qIndexDone:   {"build index", "UPDATE indexes SET done = ?, ready = ? WHERE id = ?"},
+	qText:        {"read full text", "SELECT " + textColumns + " FROM texts WHERE collection = ?"},
+	qInsertText:  {"declare full text", "INSERT INTO texts (" + textColumns + ") VALUES (NULL, ?, ?, 0, 0, ?, ?) RETURNING id"},
+	qDeleteText:  {"drop full text", "DELETE FROM texts WHERE id = ?"},
+	qTextDone:    {"update full text", "UPDATE texts SET done = ?, ready = ?, lsn = ?, view = ? WHERE id = ?"},
+	qTextChanged: {"read changed records", `SELECT rid FROM log WHERE lsn > ?1 AND lsn <= ?2
+		UNION SELECT rid FROM views WHERE seq > ?3 AND seq <= ?4`},
+	qTextGap: {"read end of full text", `SELECT coalesce((SELECT min(lsn) FROM log) > ?1 + 1, 0)
+		OR coalesce((SELECT min(seq) FROM views) > ?2 + 1, 0)`},
+	qHasFullText: {"look for full text", "SELECT sqlite_compileoption_used('ENABLE_FTS5')"},
+
 	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.prev
 		FROM log l LEFT JOIN records r ON r.rid = l.rid ORDER BY l.lsn`},
 	qCheckChanges: {"check changes", changesFrom + ` SELECT log.lsn, log.data, log.hash FROM change JOIN log ON log.lsn = change.lsn
@@ -309,6 +337,8 @@ const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?1) UNION ALL
 const (
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
 		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject, carrier`
+	indexColumns      = "id, collection, field, done, ready"
+	textColumns       = "id, collection, fields, done, ready, lsn, view"
 	forkColumns       = "collection, id, actor, seq, have, got, peer, time, settled"
 	parkedColumns     = "id, peer, set_id, reason, time, data"
 	refusalColumns    = "id, peer, collection, record, hash, rights, lsn, code, detail, time"
