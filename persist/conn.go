@@ -22,6 +22,7 @@ type conn struct {
 	db    *sqlite3.SQLiteConn
 	stmts [numQueries]*stmt // prepared when first used
 	other map[string]*stmt  // by their SQL: statements that callers' queries became
+	asked *asked            // of a connection for callers' SQL, or nil
 }
 
 // maxOther bounds how many statements of callers' queries a connection keeps.

@@ -4,27 +4,19 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 )
 
-// pool holds the connections that read. Safe for concurrent use.
+// pool holds connections that read. Safe for concurrent use.
 type pool struct {
-	path  string
-	busy  time.Duration
+	open  func() (*conn, error)
 	slots chan struct{} // one for each connection that may be in use
 	done  chan struct{} // closed by close
 	mu    sync.Mutex    // guards idle
 	idle  []*conn       // the last one used is the next one taken: its pages are cached
 }
 
-func newPool(path string, opts Options) *pool {
-	p := &pool{
-		path:  path,
-		busy:  opts.BusyTimeout,
-		slots: make(chan struct{}, opts.Readers),
-		done:  make(chan struct{}),
-	}
-	return p
+func newPool(size int, open func() (*conn, error)) *pool {
+	return &pool{open: open, slots: make(chan struct{}, size), done: make(chan struct{})}
 }
 
 func (p *pool) take(ctx context.Context) (*conn, error) {
@@ -51,7 +43,7 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 		return c, nil
 	}
 	p.mu.Unlock()
-	c, err := openReader(p.path, p.busy)
+	c, err := p.open()
 	if err != nil {
 		<-p.slots
 		return nil, err

@@ -164,3 +164,16 @@ func (c *Cond) valid(depth int, n *int) error {
 	}
 	return nil
 }
+
+// Searches reports whether there is a Search in the condition.
+func (c *Cond) Searches() bool {
+	if c.kind == condSearch {
+		return true
+	}
+	for i := range c.of {
+		if c.of[i].Searches() {
+			return true
+		}
+	}
+	return false
+}

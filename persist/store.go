@@ -63,6 +63,7 @@ type Store struct {
 
 	writer  *writer
 	readers *pool
+	sqls    *pool // for callers' SQL
 	wakes   *wakes
 
 	expanded *expanded
@@ -99,7 +100,8 @@ func open(ctx context.Context, path string, o *Options) (*Store, error) {
 		c.close()
 		return nil, err
 	}
-	s.readers = newPool(path, opts)
+	s.readers = newPool(opts.Readers, func() (*conn, error) { return openReader(path, opts.BusyTimeout) })
+	s.sqls = newPool(opts.Readers, func() (*conn, error) { return openAsked(path, opts) })
 	s.wakes = newWakes(path, opts)
 	s.writer = startWriter(c, s.epoch, opts.Synchronous, s.wakes.wake)
 	s.writer.expanded = s.expanded
@@ -121,7 +123,7 @@ func (s *Store) Close() error {
 		// The writer goes last: only a connection that writes can fold the WAL
 		// into the file and remove it.
 		err := s.wakes.close()
-		err = errors.Join(err, s.readers.close())
+		err = errors.Join(err, s.sqls.close(), s.readers.close())
 		s.closeErr = errors.Join(err, s.writer.close())
 	})
 	return s.closeErr

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
 )
 
 // Sentinels.
@@ -25,6 +26,10 @@ var (
 	ErrEmpty = errors.New("a record needs at least one field")
 	// ErrReserved: collections that begin with "_" are godwit's own.
 	ErrReserved = errors.New("collections that begin with an underscore are reserved")
+	// ErrNoFullText: this program was built without SQLite's full text.
+	ErrNoFullText = persist.ErrNoFullText
+	// ErrSQL: the statement is not one that only reads the collections.
+	ErrSQL = persist.ErrSQL
 )
 
 // Error says which operation failed on which record or with which peer.

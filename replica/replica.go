@@ -26,6 +26,7 @@ type Replica struct {
 	counters *counters           // of Metrics
 	packRoom *transport.PackRoom // what the sessions' packers may keep together
 	rebuilds rebuilds
+	indexing rebuilds // of indexes on fields
 	digests  digests
 	presence *presence
 	compiled sync.Map // policies: collection and text -> *crdt.View
@@ -57,7 +58,7 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
 	}
-	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, left: make(chan struct{}, 1), rebuilds: newRebuilds()}
+	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, left: make(chan struct{}, 1), rebuilds: newRebuilds(), indexing: newRebuilds()}
 	r.id, r.epoch = store.Identity()
 	r.counters = opts.counters
 	r.hlc = crdt.NewHLC(opts.Now, opts.MaxClockAhead)
@@ -81,6 +82,10 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	}
 	if len(names) > 0 {
 		r.rebuildSoon() // an earlier opening ended before it was done
+	}
+	if err := r.resumeIndexes(ctx); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("open replica %s: %w", path, err)
 	}
 	return r, nil
 }

@@ -136,21 +136,27 @@ func (r *Replica) violationsOf(ctx context.Context, collection string) (all []Vi
 // freshen completes a rebuild of the collection that was cut short.
 func (r *Replica) freshen(ctx context.Context, collection string) error {
 	stale := false
-	err := r.store.Read(ctx, func(rd *persist.Reader) error {
-		v, err := r.loadView(rd, collection)
-		if err != nil {
-			return err
-		}
-		for _, err := range rd.Stale(collection, v.version, 1) {
-			stale = true
-			return err
-		}
-		return nil
+	err := r.store.Read(ctx, func(rd *persist.Reader) (err error) {
+		stale, err = r.isStale(rd, collection)
+		return err
 	})
 	if err != nil || !stale {
 		return err
 	}
 	return r.rebuild(ctx, collection, nil)
+}
+
+// isStale reports whether stored values of the collection follow an older policy that
+// this process can replace.
+func (r *Replica) isStale(rd *persist.Reader, collection string) (bool, error) {
+	v, err := r.loadView(rd, collection)
+	if err != nil {
+		return false, err
+	}
+	for _, err := range rd.Stale(collection, v.version, 1) {
+		return err == nil, err
+	}
+	return false, nil
 }
 
 // duplicates appends the violations of a unique field.
