@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"unsafe"
 
 	"github.com/mattn/go-sqlite3"
@@ -184,6 +185,9 @@ func (c *conn) dynamic(ctx context.Context, sql string, args []driver.Value) ite
 		if st == nil || st.busy {
 			var err error
 			if st, err = c.prepareSQL("query", sql); err != nil {
+				if strings.Contains(err.Error(), "no such module: fts5") {
+					err = ErrNoFullText
+				}
 				yield(nil, err)
 				return
 			}

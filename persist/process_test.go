@@ -56,6 +56,15 @@ func runRole(role, path string) error {
 	switch role {
 	case "backup":
 		return backupAndWait(s, path+".backup")
+	case "index": // builds indexes, a record a transaction, and says so
+		for more := true; more; fmt.Println("entered") {
+			if err := s.Commit(context.Background(), func(tx *persist.Tx) (err error) {
+				more, err = tx.BuildIndex(context.Background(), 1)
+				return err
+			}); err != nil {
+				return err
+			}
+		}
 	case "loop", "loop-normal": // commits until killed, and says what is committed
 		for i := 0; ; i++ {
 			id := fmt.Sprintf("%s-%d", actor, i)

@@ -124,7 +124,6 @@ const (
 	qTextChanged
 	qTextGap
 	qHasFullText
-	qTempViews
 
 	qQuickCheck
 	qCheckLog
@@ -313,7 +312,6 @@ var queries = [numQueries]struct{ what, sql string }{
 		UNION SELECT rid FROM views WHERE seq > ?3 AND seq <= ?4`},
 	qTextGap: {"read end of full text", `SELECT coalesce((SELECT min(lsn) FROM log) > ?1 + 1, 0)
 		OR coalesce((SELECT min(seq) FROM views) > ?2 + 1, 0)`},
-	qTempViews:   {"read views", "SELECT name FROM temp.sqlite_schema WHERE type = 'view'"},
 	qHasFullText: {"look for full text", "SELECT sqlite_compileoption_used('ENABLE_FTS5')"},
 
 	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.prev

@@ -2,7 +2,6 @@ package persist
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
@@ -148,7 +147,7 @@ type asked struct {
 	ours    bool                // the statement is this package's own
 	version int64               // SQLite's data_version when the views were made
 	known   map[string][]string // the fields that were seen so far, by collection
-	made    [sha256.Size]byte   // of the views' text
+	made    []string            // the views
 }
 
 // openAsked opens a connection for callers' SQL.
@@ -206,6 +205,9 @@ func (a *asked) refresh(s *Store, c *conn, all bool) error {
 	if version == a.version && !all {
 		return nil
 	}
+	if err := a.dropViews(c); err != nil { // a collection may be called like a table of ours
+		return err
+	}
 	text := ""
 	err = readWith(c, s.epoch, s.expanded, func(r *Reader) (err error) {
 		text, err = a.views(r, all)
@@ -214,14 +216,20 @@ func (a *asked) refresh(s *Store, c *conn, all bool) error {
 	if err != nil {
 		return err
 	}
-	if made := sha256.Sum256([]byte(text)); made != a.made {
-		if err := c.run("PRAGMA query_only = 0;" + text + "PRAGMA query_only = 1;"); err != nil {
-			return fmt.Errorf("make views: %w", err)
-		}
-		a.made = made
+	if err := c.run("PRAGMA query_only = 0;" + text + "PRAGMA query_only = 1;"); err != nil {
+		return fmt.Errorf("make views: %w", err)
 	}
 	a.version, _ = version.(int64)
 	return nil
+}
+
+func (a *asked) dropViews(c *conn) error {
+	text := "PRAGMA query_only = 0;"
+	for _, name := range a.made {
+		text += "DROP VIEW IF EXISTS temp." + identifier(name) + ";"
+	}
+	a.made, a.version = nil, -1
+	return c.run(text + "PRAGMA query_only = 1;")
 }
 
 // views returns the SQL that makes a view of each collection.
@@ -230,14 +238,7 @@ func (a *asked) views(r *Reader, all bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	old, err := collect(scan(r, func(row row) (string, error) { return row.text(0), nil }, qTempViews))
-	if err != nil {
-		return "", err
-	}
 	var b strings.Builder
-	for _, name := range old {
-		fmt.Fprintf(&b, "DROP VIEW temp.%s;\n", identifier(name))
-	}
 	taken := map[string]bool{}
 	for _, collection := range names {
 		if strings.HasPrefix(collection, "_") {
@@ -251,7 +252,9 @@ func (a *asked) views(r *Reader, all bool) (string, error) {
 		if strings.HasPrefix(strings.ToLower(name), "sqlite_") {
 			name = "_" + name // such names are SQLite's
 		}
-		fmt.Fprintf(&b, "CREATE TEMP VIEW %s AS SELECT r.id AS _id, %s AS _json", identifier(unique(name, taken)), r.viewJSON("r"))
+		name = unique(name, taken)
+		a.made = append(a.made, name)
+		fmt.Fprintf(&b, "CREATE TEMP VIEW %s AS SELECT r.id AS _id, %s AS _json", identifier(name), r.viewJSON("r"))
 		columns := map[string]bool{"_id": true, "_json": true}
 		for _, f := range fields {
 			path, err := fieldPath(f)

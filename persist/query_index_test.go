@@ -1,0 +1,289 @@
+package persist_test
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godwitdb/godwit/crdt"
+	"github.com/godwitdb/godwit/persist"
+)
+
+func TestQueriesUseIndexes(t *testing.T) {
+	s := open(t, tempPath(t), &persist.Options{Synchronous: persist.Normal})
+	shown(t, s, several)
+	index(t, s, "n", "sub.city")
+	for _, c := range []struct {
+		q    persist.Query
+		want string
+		not  string
+	}{
+		{persist.Query{Where: persist.Where("n", persist.Eq, 1)}, "SEARCH f USING PRIMARY KEY (key=?)", "TEMP B-TREE"},
+		{persist.Query{Where: persist.Where("n", persist.Gt, 1), OrderBy: []persist.Order{{Field: "n"}}}, "SEARCH f USING PRIMARY KEY (key>? AND key<?)", "TEMP B-TREE"},
+		{persist.Query{Where: persist.Where("sub.city", persist.Prefix, "Os")}, "SEARCH f USING PRIMARY KEY (key>? AND key<?)", ""},
+		{persist.Query{Where: persist.Where(`["sub"].city`, persist.Eq, "Oslo")}, "SEARCH f USING PRIMARY KEY (key=?)", "TEMP B-TREE"},
+		{persist.Query{Where: persist.Where("n", persist.In, []int{1, 2})}, "SEARCH f USING PRIMARY KEY (key=?)", ""},
+		{persist.Query{Where: persist.Where("sub.city", persist.Exists, false)}, "SEARCH f USING PRIMARY KEY (key=?)", ""},
+		{persist.Query{OrderBy: []persist.Order{{Field: "n", Desc: true}}}, "SCAN f", "TEMP B-TREE"},
+		{persist.Query{OrderBy: []persist.Order{{Field: "n"}}, After: &persist.View{ID: "a", JSON: []byte(`{"n":1}`)}}, "SEARCH f USING PRIMARY KEY", "TEMP B-TREE"},
+		{persist.Query{Where: persist.And(persist.Where("b", persist.Eq, true), persist.Where("n", persist.Lt, 5))}, "SEARCH f USING PRIMARY KEY (key<?)", ""},
+		{persist.Query{Where: persist.And(persist.Where("n", persist.Lt, 5), persist.Where("sub.city", persist.Eq, "x"))}, "SEARCH f USING PRIMARY KEY (key=?)", ""},
+		{persist.Query{Where: persist.Or(persist.Where("n", persist.Eq, 1), persist.Where("b", persist.Eq, true))}, "records_key", "SEARCH f"},
+		{persist.Query{Where: persist.Where("n", persist.Ne, 1)}, "records_key", "SEARCH f"},
+		{persist.Query{Where: persist.And(persist.Where("$id", persist.In, []string{"a"}), persist.Where("n", persist.Lt, 5))}, "(collection=? AND id=?)", "SEARCH f"},
+		{persist.Query{OrderBy: []persist.Order{{Field: "$id", Desc: true}}}, "records_key", "TEMP B-TREE"},
+	} {
+		got := plan(t, s, c.q)
+		require.Contains(t, got, c.want)
+		if c.not != "" {
+			require.NotContains(t, got, c.not)
+		}
+	}
+}
+
+func TestIndexesAreUsedWhenTheyAreReady(t *testing.T) {
+	path := tempPath(t)
+	s, err := persist.Open(context.Background(), path, nil)
+	require.NoError(t, err)
+	objects := map[string]string{}
+	for i := range 100 {
+		objects[fmt.Sprintf("%03d", i)] = fmt.Sprintf(`{"n":%d}`, i%10)
+	}
+	shown(t, s, objects)
+	step := func() (more bool) {
+		require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) (err error) {
+			created, err := tx.EnsureIndex("notes", "n")
+			require.Equal(t, err == nil && created, !more && created)
+			if err == nil {
+				more, err = tx.BuildIndex(context.Background(), 30)
+			}
+			return err
+		}))
+		return more
+	}
+	want := persist.Query{Where: persist.Where("n", persist.Eq, 3)}
+	step()
+	require.NotContains(t, plan(t, s, want), "SEARCH f")
+	require.Len(t, ids(t, s, want), 10)
+	require.NoError(t, s.Close()) // the next opening goes on
+	s = open(t, path, nil)
+	shown(t, s, map[string]string{"003": `{"n":4}`, "099": `{"n":3}`, "new": `{"n":3}`})
+	for step() {
+	}
+	require.Contains(t, plan(t, s, want), "SEARCH f")
+	require.Len(t, ids(t, s, want), 11)
+	require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) error {
+		dropped, err := tx.DropIndex("notes", `["n"]`)
+		require.True(t, dropped)
+		return err
+	}))
+	require.Len(t, ids(t, s, want), 11)
+	require.NotContains(t, plan(t, s, want), "SEARCH f")
+	for i := range persist.MaxIndexes + 1 {
+		err := s.Commit(context.Background(), func(tx *persist.Tx) error {
+			_, err := tx.EnsureIndex("notes", fmt.Sprintf("f%d", i))
+			return err
+		})
+		require.Equal(t, i == persist.MaxIndexes, err != nil)
+	}
+	for _, bad := range []string{"", "a[0]", `a"`, strings.Repeat("a", 10<<10)} {
+		var e *persist.QueryError
+		require.ErrorAs(t, s.Commit(context.Background(), func(tx *persist.Tx) error {
+			_, err := tx.EnsureIndex("others", bad)
+			return err
+		}), &e)
+	}
+}
+
+// TestIndexesOfHostileNames: whatever a collection or field is called, it is a name.
+func TestIndexesOfHostileNames(t *testing.T) {
+	s := open(t, tempPath(t), nil)
+	ctx := context.Background()
+	for _, name := range []string{"it's", `"quoted"`, "x'); DROP TABLE records; --", "ü", "records", "field_1", "?1"} {
+		k := crdt.Key{Collection: name, ID: "1"}
+		field := crdt.Path{{Key: strings.ReplaceAll(name, `"`, "")}}
+		object, err := crdt.AppendJSON(nil, map[string]any{field[0].Key: "v"})
+		require.NoError(t, err)
+		require.NoError(t, s.Commit(ctx, func(tx *persist.Tx) error {
+			if _, err := tx.EnsureIndex(name, field.String()); err != nil {
+				return err
+			}
+			_, err := edit(tx, k, "actor", string(object))
+			return err
+		}))
+		build(t, s)
+		require.NoError(t, s.Read(ctx, func(r *persist.Reader) error {
+			n, err := r.Count(ctx, persist.Query{Collection: name, Where: persist.Where(field.String(), persist.Eq, "v")})
+			require.Equal(t, int64(1), n, name)
+			return err
+		}))
+		rows := mustSelect(t, s, fmt.Sprintf(`SELECT count(*) AS n FROM "%s" WHERE "%s" = 'v'`, strings.ReplaceAll(name, `"`, `""`), field[0].Key))
+		require.Equal(t, []string{"n=1"}, rows)
+	}
+}
+
+func TestCheckFindsWhatAnIndexLacks(t *testing.T) {
+	path := tempPath(t)
+	s, err := persist.Open(context.Background(), path, nil)
+	require.NoError(t, err)
+	shown(t, s, several)
+	index(t, s, "n")
+	require.NoError(t, s.Close())
+	raw(t, path, "DELETE FROM field_1 WHERE id = 'a'", "UPDATE field_1 SET key = 9 WHERE id = 'b'")
+	s = open(t, path, nil)
+	var found []string
+	require.NoError(t, s.Check(context.Background(), func(p persist.Problem) {
+		if p.Kind == "index" {
+			found = append(found, p.Key.ID+": "+p.Detail)
+		}
+	}))
+	require.Equal(t, []string{"a: it is not in the index on n", "b: it is not in the index on n",
+		"b: it is in the index with another value, or should not be on n"}, found)
+}
+
+// TestIndexKilled kills a process while it builds an index; another one goes on.
+func TestIndexKilled(t *testing.T) {
+	path := tempPath(t)
+	s, err := persist.Open(context.Background(), path, &persist.Options{Synchronous: persist.Normal})
+	require.NoError(t, err)
+	require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) error {
+		for i := range 3000 {
+			rec := &persist.Record{Key: key(fmt.Sprint(i)), JSON: fmt.Appendf(nil, `{"n":%d}`, i%7), Heads: crdt.Heads{{1}}, Clock: crdt.Clock{"a": 1}}
+			if err := tx.PutRecord(rec); err != nil {
+				return err
+			}
+		}
+		_, err := tx.EnsureIndex("notes", "n")
+		return err
+	}))
+	require.NoError(t, s.Close())
+	for range 3 {
+		cmd := startProcess(t, "index", path)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		require.True(t, bufio.NewScanner(out).Scan())
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+	}
+	s = open(t, path, nil)
+	var done int64
+	require.NoError(t, s.Read(context.Background(), func(r *persist.Reader) error {
+		all, err := r.Indexes("notes")
+		done = all[0].Done
+		require.False(t, all[0].Ready)
+		return err
+	}))
+	require.Greater(t, done, int64(2))
+	build(t, s)
+	require.Len(t, ids(t, s, persist.Query{Where: persist.Where("n", persist.Eq, 3)}), 3000/7+1)
+	require.NoError(t, s.Check(context.Background(), func(p persist.Problem) { require.NotEqual(t, "index", p.Kind, p) }))
+}
+
+var queryRecords = flag.Int("query.records", 20_000, "records of BenchmarkQuery; its figures are for 1000000")
+
+// BenchmarkQuery reads 50 records by an indexed field, and the same by raw SQL: a table
+// of id, JSON and the field as a column, with an index, prepared statements.
+func BenchmarkQuery(b *testing.B) {
+	s, db := queryStores(b, *queryRecords)
+	ctx := context.Background()
+	cases := []struct {
+		name string
+		q    func(i int) persist.Query
+		raw  string
+	}{
+		{"equal", func(i int) persist.Query { return persist.Query{Where: persist.Where("city", persist.Eq, city(i))} },
+			"SELECT id, json FROM r WHERE city = ? ORDER BY id LIMIT 50"},
+		{"range", func(i int) persist.Query {
+			return persist.Query{Where: persist.Where("city", persist.Ge, city(i)), OrderBy: []persist.Order{{Field: "city"}}}
+		}, "SELECT id, json FROM r WHERE city >= ? ORDER BY city, id LIMIT 50"},
+	}
+	for _, c := range cases {
+		stmt, err := db.Prepare(c.raw)
+		require.NoError(b, err)
+		b.Run(c.name, func(b *testing.B) {
+			var ours, raw []time.Duration
+			for i := 0; b.Loop(); i++ {
+				q := c.q(i * 7919)
+				q.Collection, q.Limit = "notes", 50
+				start, n := time.Now(), 0
+				require.NoError(b, s.Read(ctx, func(r *persist.Reader) error {
+					for _, err := range r.Query(ctx, q) {
+						if n++; err != nil {
+							return err
+						}
+					}
+					return nil
+				}))
+				ours = append(ours, time.Since(start))
+				start = time.Now()
+				rows, err := stmt.Query(city(i * 7919))
+				require.NoError(b, err)
+				m, id, json := 0, "", []byte(nil)
+				for rows.Next() {
+					require.NoError(b, rows.Scan(&id, &json))
+					m++
+				}
+				require.NoError(b, rows.Close())
+				raw = append(raw, time.Since(start))
+				require.Equal(b, n, m)
+			}
+			slices.Sort(ours)
+			slices.Sort(raw)
+			b.ReportMetric(float64(ours[len(ours)/2])/float64(raw[len(raw)/2]), "of-raw") // of the medians
+		})
+	}
+}
+
+func city(i int) string { return fmt.Sprintf("city %04d", i%(*queryRecords/60)) }
+
+func queryStores(b *testing.B, n int) (*persist.Store, *sql.DB) {
+	s := open(b, tempPath(b), &persist.Options{Synchronous: persist.Normal})
+	db, err := sql.Open("sqlite3", "file:"+tempPath(b)+"?_journal_mode=WAL&_synchronous=NORMAL")
+	require.NoError(b, err)
+	b.Cleanup(func() { db.Close() })
+	db.SetMaxOpenConns(1)
+	_, err = db.Exec("CREATE TABLE r (id TEXT PRIMARY KEY, json TEXT NOT NULL, city TEXT NOT NULL); CREATE INDEX r_city ON r (city, id)")
+	require.NoError(b, err)
+	for from := 0; from < n; from += 10_000 {
+		raw, err := db.Begin()
+		require.NoError(b, err)
+		require.NoError(b, s.Commit(b.Context(), func(tx *persist.Tx) error {
+			for i := from; i < min(n, from+10_000); i++ {
+				id, json := fmt.Sprintf("%08d", i), fmt.Sprintf(`{"city":"%s","count":%d,"name":"A record of ordinary size","open":true}`, city(i), i)
+				rec := &persist.Record{Key: key(id), JSON: []byte(json), Heads: crdt.Heads{{1}}, Clock: crdt.Clock{"0123456789abcdef": 1}}
+				if err := tx.PutRecord(rec); err != nil {
+					return err
+				}
+				if _, err := raw.Exec("INSERT INTO r VALUES (?, ?, ?)", id, json, city(i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		require.NoError(b, raw.Commit())
+	}
+	require.NoError(b, s.Commit(b.Context(), func(tx *persist.Tx) error {
+		_, err := tx.EnsureIndex("notes", "city")
+		return err
+	}))
+	start, longest := time.Now(), time.Duration(0)
+	for more := true; more; {
+		one := time.Now()
+		require.NoError(b, s.Commit(b.Context(), func(tx *persist.Tx) (err error) {
+			more, err = tx.BuildIndex(b.Context(), 1000)
+			return err
+		}))
+		longest = max(longest, time.Since(one))
+	}
+	b.Logf("an index on %d records took %v, at most %v a transaction", n, time.Since(start), longest)
+	return s, db
+}
