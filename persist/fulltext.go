@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/godwitdb/godwit/crdt"
 )
@@ -267,16 +268,20 @@ func matchOf(text string) (string, error) {
 	if _, err := checkedText(text); err != nil || strings.ContainsRune(text, 0) {
 		return "", &QueryError{Reason: "the words to search for are no text"}
 	}
-	words := strings.Fields(text)
+	var words []string
+	for _, w := range strings.Fields(text) {
+		if !strings.ContainsFunc(w, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }) {
+			continue // signs are no words
+		}
+		stem, prefix := strings.CutSuffix(w, "*")
+		w = `"` + strings.ReplaceAll(stem, `"`, `""`) + `"`
+		if prefix {
+			w += "*"
+		}
+		words = append(words, w)
+	}
 	if len(words) == 0 || len(words) > maxSearchWords {
 		return "", &QueryError{Reason: fmt.Sprintf("%d words to search for, want 1 to %d", len(words), maxSearchWords)}
-	}
-	for i, w := range words {
-		stem, prefix := strings.CutSuffix(w, "*")
-		words[i] = `"` + strings.ReplaceAll(stem, `"`, `""`) + `"`
-		if prefix {
-			words[i] += "*"
-		}
 	}
 	return strings.Join(words, " AND "), nil
 }

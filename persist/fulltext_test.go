@@ -77,7 +77,7 @@ func TestFullText(t *testing.T) {
 			require.Equal(t, strings.Fields(c.want), ids(t, s, persist.Query{Where: c.where}))
 		})
 	}
-	for _, words := range []string{"", " ", "\x00", "\xff", strings.Repeat("x ", 65)} {
+	for _, words := range []string{"", " ", "- ^", "\x00", "\xff", strings.Repeat("x ", 65)} {
 		_, err := queryIDs(s, persist.Query{Where: persist.Search(words)})
 		var e *persist.QueryError
 		require.ErrorAs(t, err, &e, "%q", words)

@@ -98,7 +98,7 @@ func (s *Store) runSQL(ctx context.Context, sql string, args []any, yield func(S
 func refused(err error) error {
 	var e sqlite3.Error
 	if errors.As(err, &e) && (e.Code == sqlite3.ErrAuth || e.Code == sqlite3.ErrReadonly ||
-		strings.HasPrefix(e.Error(), "not authorized")) { // that is all it says of a function
+		strings.HasPrefix(e.Error(), "not authorized") || strings.HasPrefix(e.Error(), "cannot modify")) { // a function, a view
 		return fmt.Errorf("%w (%v)", ErrSQL, err)
 	}
 	return err

@@ -49,8 +49,8 @@ func TestSQLReadsViews(t *testing.T) {
 		args []any
 		want []string
 	}{
-		{"SELECT _id, n FROM notes WHERE n = 1", nil, []string{"_id=a n=1", "_id=b n=1"}},
-		{"SELECT n FROM notes WHERE _id IN ('d', 'g', 'h')", nil, []string{"n=+Inf", "n=<nil>", "n=1.8446744073709552e+19"}},
+		{"SELECT _id, n FROM notes WHERE n = 1 ORDER BY _id", nil, []string{"_id=a n=1", "_id=b n=1"}},
+		{"SELECT n FROM notes WHERE _id IN ('d', 'g', 'h') ORDER BY _id", nil, []string{"n=+Inf", "n=<nil>", "n=1.8446744073709552e+19"}},
 		{"SELECT _id, t FROM notes WHERE t = ? ORDER BY _id", []any{at}, []string{"_id=a t=2026-01-02T03:04:05Z", "_id=f t=2026-01-02T03:04:05Z"}},
 		{"SELECT raw FROM notes WHERE raw = 'AAEC'", nil, []string{"raw=AAEC", "raw=AAEC"}},
 		{"SELECT tags, b FROM notes WHERE _id = ?", []any{"a"}, []string{`tags=["sea","salt"] b=1`}},
@@ -108,6 +108,8 @@ func TestSQLOnlyReads(t *testing.T) {
 		"INSERT INTO notes (_id) VALUES ('x')",
 		"UPDATE records SET json = '{}'",
 		"DELETE FROM log",
+		"DELETE FROM notes",
+		"UPDATE notes SET n = 2",
 		"DELETE FROM records RETURNING *",
 		"REPLACE INTO meta SELECT * FROM meta",
 		"WITH x AS (SELECT 1) DELETE FROM records",
