@@ -31,14 +31,24 @@ const (
 
 // item is an object, not parsed yet.
 type item struct {
-	number int    // from 1
-	offset int64  // of its first byte
-	data   []byte // valid until the next item is read
+	number int     // from 1
+	offset int64   // of its first byte
+	line   int     // of a CSV, from 1; else 0
+	data   []byte  // valid until the next item is read
+	id     *string // the record's, if no field has it; valid as long
+}
+
+// bad says where an item is that is not what it should be.
+func (it *item) bad(err error) error {
+	return &badInput{item: it.number, offset: it.offset, line: it.line, err: err}
 }
 
 func newItemReader(in io.Reader, array string) *itemReader {
 	return &itemReader{jsonStream: jsonStream{in: bufio.NewReaderSize(in, 256<<10)}, array: array}
 }
+
+// offset returns how much was read.
+func (r *itemReader) offset() int64 { return r.at }
 
 // next returns the next item, io.EOF behind the last one. Other errors are a
 // *badInput or the failure to read.

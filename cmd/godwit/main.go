@@ -31,11 +31,13 @@ type cli struct {
 	JSON    bool             `name:"json" help:"Print JSON where text for people is the default."`
 	Version kong.VersionFlag `name:"version" help:"Print the version."`
 
-	Put  putCmd  `cmd:"" group:"Records" help:"Merge a JSON object into a record."`
-	Get  getCmd  `cmd:"" group:"Records" help:"Print a record."`
-	Rm   rmCmd   `cmd:"" group:"Records" help:"Delete a record."`
-	Ls   lsCmd   `cmd:"" group:"Records" help:"List the records of a collection."`
-	Head headCmd `cmd:"" name:"heads" group:"Records" help:"Print the heads of a record's history."`
+	Put   putCmd   `cmd:"" group:"Records" help:"Merge a JSON object into a record."`
+	Get   getCmd   `cmd:"" group:"Records" help:"Print a record."`
+	Rm    rmCmd    `cmd:"" group:"Records" help:"Delete a record."`
+	Ls    lsCmd    `cmd:"" group:"Records" help:"List the records of a collection."`
+	Query queryCmd `cmd:"" group:"Records" help:"Print what a SELECT over the collections gives."`
+	Index indexCmd `cmd:"" group:"Records" help:"Declare indexes and full text, or list the indexes."`
+	Head  headCmd  `cmd:"" name:"heads" group:"Records" help:"Print the heads of a record's history."`
 
 	History historyCmd `cmd:"" group:"History" help:"List the changes of a record."`
 	Diff    diffCmd    `cmd:"" group:"History" help:"Print what differs between two points in a record's history."`
@@ -45,7 +47,7 @@ type cli struct {
 	Revert  revertCmd  `cmd:"" group:"History" help:"Undo one change, whoever made it."`
 	Tag     tagCmd     `cmd:"" group:"History" help:"Name a point in a record's history, or list the names."`
 
-	Import importCmd `cmd:"" group:"Files" help:"Read records from a JSON array or from NDJSON."`
+	Import importCmd `cmd:"" group:"Files" help:"Read records from a JSON array, NDJSON or CSV."`
 	Export exportCmd `cmd:"" group:"Files" help:"Write a record or a collection to standard output."`
 	Bundle bundleCmd `cmd:"" group:"Files" help:"Carry changes to another replica in a file."`
 

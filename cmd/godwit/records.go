@@ -164,33 +164,14 @@ func (c *rmCmd) Run(e *env) error {
 	})
 }
 
-type lsCmd struct {
-	Collection collectionArg `arg:"" help:"The collection."`
-	Limit      uint32        `placeholder:"N" help:"Print at most N records; 0 means all."`
-}
-
-// Help is shown by --help.
-func (lsCmd) Help() string {
-	return `One line of JSON a record, by id: {"id":..,"value":{..}}
-
-    godwit ls notes --limit 10`
-}
-
-// Run lists the records.
-func (c *lsCmd) Run(e *env) error {
-	return e.replica(mustExist, func(r *replica.Replica) error {
-		return list(e, r, string(c.Collection), int(c.Limit))
-	})
-}
-
 // listed is a line of ls and export.
 type listed struct {
 	ID    string          `json:"id"`
 	Value json.RawMessage `json:"value"`
 }
 
-func list(e *env, r *replica.Replica, collection string, limit int) error {
-	for it, err := range r.List(e.ctx, collection, limit) {
+func list(e *env, r *replica.Replica, collection string) error {
+	for it, err := range r.List(e.ctx, collection, 0) {
 		if err != nil {
 			return err
 		}

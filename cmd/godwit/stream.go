@@ -20,10 +20,14 @@ type jsonStream struct {
 type badInput struct {
 	item   int // counted from 1, 0 outside of items
 	offset int64
+	line   int // of a CSV, from 1, instead of both
 	err    error
 }
 
 func (e *badInput) Error() string {
+	if e.line > 0 {
+		return fmt.Sprintf("line %d: %v", e.line, e.err)
+	}
 	if e.item == 0 {
 		return fmt.Sprintf("at offset %d: %v", e.offset, e.err)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/replica"
@@ -23,6 +25,8 @@ type importCmd struct {
 	Array      string        `placeholder:"KEY" help:"The file is one object; the array is the value of this key."`
 	ID         string        `name:"id" default:"id" placeholder:"FIELD" help:"The field that names the record, a string or a number."`
 	Value      string        `placeholder:"FIELD" help:"The field that holds the record, instead of the whole item."`
+	CSV        bool          `name:"csv" help:"The file is CSV; so it is by default if its name ends in .csv."`
+	Strings    bool          `help:"Take all cells of a CSV as strings."`
 }
 
 // Help is shown by --help.
@@ -33,6 +37,11 @@ read as a stream; an item may have 8 MiB.
     godwit import countries countries.json --array 3166-1 --id alpha_2
     godwit export notes | godwit --db copy.db import notes - --value value
 
+The first line of a CSV names the fields, nested ones as address.city. A cell is JSON, so numbers are numbers, or else a plain
+string; an empty cell is no field. A column $id, which export writes, names the record and is no field of it.
+
+    godwit export tasks --csv | godwit --db copy.db import tasks - --csv
+
 Every 1,000 records are one change set, on disk whole or not at all. Only differences are written: the same command again
 completes an import that was interrupted, and writes nothing if it was complete. A bad item ends the import; what came
 before it stays.`
@@ -40,6 +49,10 @@ before it stays.`
 
 // Run imports the file.
 func (c *importCmd) Run(e *env) error {
+	c.CSV = c.CSV || strings.EqualFold(filepath.Ext(c.File), ".csv")
+	if c.CSV && (c.Array != "" || c.Value != "") {
+		return usagef("--array and --value are for JSON, the file is CSV")
+	}
 	in, size, err := c.open(e)
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
@@ -47,7 +60,7 @@ func (c *importCmd) Run(e *env) error {
 	defer in.Close()
 	var im *importer
 	err = e.replica(mayCreate, func(r *replica.Replica) error {
-		im = &importer{cmd: c, r: r, items: newItemReader(in, c.Array), bar: newProgress(e.stderr, "import "+string(c.Collection), size, true)}
+		im = &importer{cmd: c, r: r, items: c.items(in), bar: newProgress(e.stderr, "import "+string(c.Collection), size, true)}
 		defer im.bar.done()
 		return im.run(e.ctx)
 	})
@@ -63,6 +76,19 @@ func (c *importCmd) Run(e *env) error {
 	}
 	e.note("%d records are in %s", im.done, c.Collection)
 	return nil
+}
+
+// itemSource yields the items of a file.
+type itemSource interface {
+	next() (item, error)
+	offset() int64 // how much was read
+}
+
+func (c *importCmd) items(in io.Reader) itemSource {
+	if c.CSV {
+		return newCSVReader(in, c.Strings)
+	}
+	return newItemReader(in, c.Array)
 }
 
 // imported is what import prints with --json.
@@ -105,7 +131,7 @@ type readCloser struct {
 type importer struct {
 	cmd   *importCmd
 	r     *replica.Replica
-	items *itemReader
+	items itemSource
 	bar   *progress
 	set   []imports
 	bytes int // of JSON in set
@@ -146,14 +172,15 @@ func (im *importer) add(it item) error {
 	value, err := parseRecord(it.data)
 	var syntax *crdt.JSONError
 	if errors.As(err, &syntax) {
-		return &badInput{it.number, it.offset + int64(syntax.Offset), errors.New(syntax.Detail)}
+		it.offset += int64(syntax.Offset)
+		return it.bad(errors.New(syntax.Detail))
 	}
 	if err != nil {
-		return &badInput{it.number, it.offset, err}
+		return it.bad(err)
 	}
-	key, record, err := im.cmd.pick(value)
+	key, record, err := im.cmd.pick(value, it.id)
 	if err != nil {
-		return &badInput{it.number, it.offset, err}
+		return it.bad(err)
 	}
 	im.bytes += len(it.data)
 	it.data = nil
@@ -161,9 +188,13 @@ func (im *importer) add(it item) error {
 	return nil
 }
 
-// pick returns the record that an item stands for.
-func (c *importCmd) pick(item map[string]any) (k crdt.Key, record map[string]any, err error) {
+// pick returns the record that an item stands for; id names it, if it is not nil.
+func (c *importCmd) pick(item map[string]any, id *string) (k crdt.Key, record map[string]any, err error) {
 	k.Collection = string(c.Collection)
+	if id != nil {
+		k.ID = *id
+		return k, item, k.Valid()
+	}
 	if k.ID, err = textOf(item, c.ID); err != nil {
 		return k, nil, err
 	}
@@ -206,7 +237,7 @@ func (im *importer) flush(ctx context.Context) error {
 	err := im.r.Update(ctx, func(tx *replica.Tx) error {
 		for _, p := range im.set {
 			if err := putRecord(tx, p.key, p.value, false); err != nil {
-				return &badInput{p.item.number, p.item.offset, err}
+				return p.item.bad(err)
 			}
 		}
 		return nil
@@ -216,13 +247,14 @@ func (im *importer) flush(ctx context.Context) error {
 	}
 	im.done += len(im.set)
 	im.set, im.bytes = im.set[:0], 0
-	im.bar.set(im.items.at)
+	im.bar.set(im.items.offset())
 	return nil
 }
 
 type exportCmd struct {
 	Target    targetArg `arg:"" name:"collection[/id]" help:"A record, or a whole collection."`
-	Automerge bool      `help:"Write the record with its history, as bytes that any Automerge loads."`
+	CSV       bool      `name:"csv" xor:"form" help:"Write a collection as CSV: a column for each field of its records."`
+	Automerge bool      `xor:"form" help:"Write the record with its history, as bytes that any Automerge loads."`
 }
 
 // Help is shown by --help.
@@ -231,6 +263,7 @@ func (exportCmd) Help() string {
 history; import --value value reads it. With --automerge, a record with its whole history, deleted ones too.
 
     godwit export notes > notes.ndjson
+    godwit export notes --csv > notes.csv
     godwit export notes/1 --automerge > note.automerge`
 }
 
@@ -240,10 +273,15 @@ func (c *exportCmd) Run(e *env) error {
 	if c.Automerge && k.ID == "" {
 		return usagef("--automerge exports one record: name it as %s/ID", k.Collection)
 	}
+	if c.CSV && k.ID != "" {
+		return usagef("--csv exports a collection, not one record")
+	}
 	return e.replica(mustExist, func(r *replica.Replica) error {
 		switch {
+		case c.CSV:
+			return exportCSV(e, r, k.Collection)
 		case k.ID == "":
-			return list(e, r, k.Collection, 0)
+			return list(e, r, k.Collection)
 		case !c.Automerge:
 			return printRecord(e, r, k, "")
 		}
