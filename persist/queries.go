@@ -50,6 +50,7 @@ const (
 	qConflicted
 	qConflictedIn
 	qStale
+	qIsStale
 	qUnable
 	qCountStale
 	qCountRecords
@@ -200,6 +201,10 @@ var queries = [numQueries]struct{ what, sql string }{
 		WHERE collection = ?1 AND policy < ?2 AND policy <> -?2
 		UNION ALL SELECT ` + recordColumns + ` FROM records INDEXED BY records_policy
 		WHERE collection = ?1 AND policy > ?2 LIMIT ?3`},
+	qIsStale: {"look for stale records", `WITH v (version) AS (SELECT coalesce((SELECT version FROM policies WHERE collection = ?1), 0))
+		SELECT EXISTS (SELECT 1 FROM v CROSS JOIN records INDEXED BY records_policy
+			WHERE collection = ?1 AND policy < version AND policy <> -version)
+		OR EXISTS (SELECT 1 FROM v CROSS JOIN records INDEXED BY records_policy WHERE collection = ?1 AND policy > version)`},
 	qUnable: {"read records without a view", "SELECT " + recordColumns + ` FROM records INDEXED BY records_policy
 		WHERE collection = ?1 AND policy = -?2 LIMIT ?3`},
 	qCountRecords: {"count records", "SELECT count(*) FROM records WHERE collection = ? AND deleted = 0"},

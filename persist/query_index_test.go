@@ -3,13 +3,9 @@ package persist_test
 import (
 	"bufio"
 	"context"
-	"database/sql"
-	"flag"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -186,104 +182,4 @@ func TestIndexKilled(t *testing.T) {
 	build(t, s)
 	require.Len(t, ids(t, s, persist.Query{Where: persist.Where("n", persist.Eq, 3)}), 3000/7+1)
 	require.NoError(t, s.Check(context.Background(), func(p persist.Problem) { require.NotEqual(t, "index", p.Kind, p) }))
-}
-
-var queryRecords = flag.Int("query.records", 20_000, "records of BenchmarkQuery; its figures are for 1000000")
-
-// BenchmarkQuery reads 50 records by an indexed field, and the same by raw SQL: a table
-// of id, JSON and the field as a column, with an index, prepared statements.
-func BenchmarkQuery(b *testing.B) {
-	s, db := queryStores(b, *queryRecords)
-	ctx := context.Background()
-	cases := []struct {
-		name string
-		q    func(i int) persist.Query
-		raw  string
-	}{
-		{"equal", func(i int) persist.Query { return persist.Query{Where: persist.Where("city", persist.Eq, city(i))} },
-			"SELECT id, json FROM r WHERE city = ? ORDER BY id LIMIT 50"},
-		{"range", func(i int) persist.Query {
-			return persist.Query{Where: persist.Where("city", persist.Ge, city(i)), OrderBy: []persist.Order{{Field: "city"}}}
-		}, "SELECT id, json FROM r WHERE city >= ? ORDER BY city, id LIMIT 50"},
-	}
-	for _, c := range cases {
-		stmt, err := db.Prepare(c.raw)
-		require.NoError(b, err)
-		b.Run(c.name, func(b *testing.B) {
-			var ours, raw []time.Duration
-			for i := 0; b.Loop(); i++ {
-				q := c.q(i * 7919)
-				q.Collection, q.Limit = "notes", 50
-				start, n := time.Now(), 0
-				require.NoError(b, s.Read(ctx, func(r *persist.Reader) error {
-					for _, err := range r.Query(ctx, q) {
-						if n++; err != nil {
-							return err
-						}
-					}
-					return nil
-				}))
-				ours = append(ours, time.Since(start))
-				start = time.Now()
-				rows, err := stmt.Query(city(i * 7919))
-				require.NoError(b, err)
-				m, id, json := 0, "", []byte(nil)
-				for rows.Next() {
-					require.NoError(b, rows.Scan(&id, &json))
-					m++
-				}
-				require.NoError(b, rows.Close())
-				raw = append(raw, time.Since(start))
-				require.Equal(b, n, m)
-			}
-			slices.Sort(ours)
-			slices.Sort(raw)
-			b.ReportMetric(float64(ours[len(ours)/2])/float64(raw[len(raw)/2]), "of-raw") // of the medians
-		})
-	}
-}
-
-func city(i int) string { return fmt.Sprintf("city %04d", i%(*queryRecords/60)) }
-
-func queryStores(b *testing.B, n int) (*persist.Store, *sql.DB) {
-	s := open(b, tempPath(b), &persist.Options{Synchronous: persist.Normal})
-	db, err := sql.Open("sqlite3", "file:"+tempPath(b)+"?_journal_mode=WAL&_synchronous=NORMAL")
-	require.NoError(b, err)
-	b.Cleanup(func() { db.Close() })
-	db.SetMaxOpenConns(1)
-	_, err = db.Exec("CREATE TABLE r (id TEXT PRIMARY KEY, json TEXT NOT NULL, city TEXT NOT NULL); CREATE INDEX r_city ON r (city, id)")
-	require.NoError(b, err)
-	for from := 0; from < n; from += 10_000 {
-		raw, err := db.Begin()
-		require.NoError(b, err)
-		require.NoError(b, s.Commit(b.Context(), func(tx *persist.Tx) error {
-			for i := from; i < min(n, from+10_000); i++ {
-				id, json := fmt.Sprintf("%08d", i), fmt.Sprintf(`{"city":"%s","count":%d,"name":"A record of ordinary size","open":true}`, city(i), i)
-				rec := &persist.Record{Key: key(id), JSON: []byte(json), Heads: crdt.Heads{{1}}, Clock: crdt.Clock{"0123456789abcdef": 1}}
-				if err := tx.PutRecord(rec); err != nil {
-					return err
-				}
-				if _, err := raw.Exec("INSERT INTO r VALUES (?, ?, ?)", id, json, city(i)); err != nil {
-					return err
-				}
-			}
-			return nil
-		}))
-		require.NoError(b, raw.Commit())
-	}
-	require.NoError(b, s.Commit(b.Context(), func(tx *persist.Tx) error {
-		_, err := tx.EnsureIndex("notes", "city")
-		return err
-	}))
-	start, longest := time.Now(), time.Duration(0)
-	for more := true; more; {
-		one := time.Now()
-		require.NoError(b, s.Commit(b.Context(), func(tx *persist.Tx) (err error) {
-			more, err = tx.BuildIndex(b.Context(), 1000)
-			return err
-		}))
-		longest = max(longest, time.Since(one))
-	}
-	b.Logf("an index on %d records took %v, at most %v a transaction", n, time.Since(start), longest)
-	return s, db
 }

@@ -62,7 +62,7 @@ func (r *Reader) QueryAt(ctx context.Context, q Query, rids []int64) iter.Seq2[V
 		if err == nil {
 			c.WriteString("SELECT r.rid, r.id, " + c.json + " FROM records r WHERE r.rid IN (SELECT value FROM json_each(" +
 				c.arg(string(list)) + ")) AND r.deleted = 0 AND ")
-			err = r.where(ctx, c, &q)
+			err = r.where(c, &q)
 		}
 		if err != nil {
 			yield(View{}, err)
@@ -88,7 +88,7 @@ func (r *Reader) Matches(ctx context.Context, q Query, v View) (ok bool, err err
 	}
 	c := &compiler{json: "r.json", id: "r.id", rid: "r.rid"}
 	c.WriteString("SELECT 1 FROM " + c.shown(v) + " WHERE ")
-	if err := r.where(ctx, c, &q); err != nil {
+	if err := r.where(c, &q); err != nil {
 		return false, err
 	}
 	for _, err := range r.dynamic(ctx, c) {
@@ -221,7 +221,7 @@ func (r *Reader) compile(ctx context.Context, q *Query, group string) (*compiler
 	} else {
 		c.WriteString(" FROM records r WHERE r.collection = " + c.arg(q.Collection) + " AND r.deleted = 0 AND ")
 	}
-	if err := r.where(ctx, c, q); err != nil {
+	if err := r.where(c, q); err != nil {
 		return nil, err
 	}
 	if q.After == nil {
@@ -240,9 +240,11 @@ func (r *Reader) compile(ctx context.Context, q *Query, group string) (*compiler
 }
 
 // where writes the query's condition.
-func (r *Reader) where(_ context.Context, c *compiler, q *Query) (err error) {
-	if c.text, err = r.TextIndex(q.Collection); err != nil {
-		return err
+func (r *Reader) where(c *compiler, q *Query) (err error) {
+	if q.Where.Searches() {
+		if c.text, err = r.TextIndex(q.Collection); err != nil {
+			return err
+		}
 	}
 	c.WriteByte('(')
 	err = c.cond(&q.Where)

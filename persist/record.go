@@ -81,6 +81,13 @@ func (r *Reader) Stale(collection string, version int64, limit int) iter.Seq2[*R
 	return scan(r, parseRecord, qStale, collection, version, sqlLimit(limit))
 }
 
+// IsStale reports whether there are records that Stale yields for the version that the
+// collection's policy has.
+func (r *Reader) IsStale(collection string) (bool, error) {
+	row, err := r.one(qIsStale, collection)
+	return err == nil && row.int(0) != 0, err
+}
+
 // Unable yields records of a collection as Stale does, whose policy version is
 // -version: a process that could not compute their view has marked them so.
 func (r *Reader) Unable(collection string, version int64, limit int) iter.Seq2[*Record, error] {

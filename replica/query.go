@@ -189,7 +189,7 @@ func (r *Replica) readQuery(ctx context.Context, q Query, fn func(*persist.Reade
 
 // queryLate reports whether catchUp has something to do.
 func (r *Replica) queryLate(rd *persist.Reader, q Query) (late bool, err error) {
-	if late, err = r.isStale(rd, q.Collection); late || err != nil || !q.Where.Searches() {
+	if late, err = rd.IsStale(q.Collection); late || err != nil || !q.Where.Searches() {
 		return late, err
 	}
 	t, err := rd.TextIndex(q.Collection)

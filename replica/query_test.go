@@ -211,4 +211,3 @@ func TestTheNextOpeningBuildsIndexes(t *testing.T) {
 	require.NoError(t, r.DropIndex(t.Context(), "notes", "n", "none"))
 	require.Len(t, queryIDs(t, r, replica.Query{Where: replica.Where("n", replica.Eq, 3)}), 250)
 }
-

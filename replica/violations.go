@@ -137,26 +137,13 @@ func (r *Replica) violationsOf(ctx context.Context, collection string) (all []Vi
 func (r *Replica) freshen(ctx context.Context, collection string) error {
 	stale := false
 	err := r.store.Read(ctx, func(rd *persist.Reader) (err error) {
-		stale, err = r.isStale(rd, collection)
+		stale, err = rd.IsStale(collection)
 		return err
 	})
 	if err != nil || !stale {
 		return err
 	}
 	return r.rebuild(ctx, collection, nil)
-}
-
-// isStale reports whether stored values of the collection follow an older policy that
-// this process can replace.
-func (r *Replica) isStale(rd *persist.Reader, collection string) (bool, error) {
-	v, err := r.loadView(rd, collection)
-	if err != nil {
-		return false, err
-	}
-	for _, err := range rd.Stale(collection, v.version, 1) {
-		return err == nil, err
-	}
-	return false, nil
 }
 
 // duplicates appends the violations of a unique field.
