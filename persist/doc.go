@@ -84,7 +84,7 @@
 //
 // An index is a table of keys of its own, which triggers on records keep, and not an
 // index of SQLite's over the same expression: CREATE INDEX took 5 s for 1,000,000 records,
-// in one transaction for which every writer waits, where the table is filled some
+// in one transaction for which every writer waits, where the table is filled a thousand
 // records a transaction, goes on after a kill, and is used when it is complete. An
 // update that leaves the field alone computes the key twice and writes nothing. What an
 // index holds SQLite sees as a column of the first table of a join, and plans the rest.

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -38,7 +39,7 @@ func (r *Reader) Indexes(collection string) ([]FieldIndex, error) {
 	return collect(scan(r, parseIndex, qIndexesOf, collection))
 }
 
-// EnsureIndex declares an index on a field, which BuildIndex then fills. It reports
+// EnsureIndex declares an index on a field, which EnterIndex then fills. It reports
 // whether there was none. What cannot be indexed is a *QueryError.
 func (tx *Tx) EnsureIndex(collection, field string) (created bool, err error) {
 	if err := (crdt.Key{Collection: collection, ID: "-"}).Valid(); err != nil {
@@ -98,36 +99,67 @@ func (tx *Tx) DropIndex(collection, field string) (bool, error) {
 	return false, nil
 }
 
-// BuildIndex enters the next records, about n, into an index that is not ready. How far
-// it came is in the file, so whoever goes on goes on there. It returns false when all
-// indexes are ready.
-func (tx *Tx) BuildIndex(ctx context.Context, n int) (more bool, err error) {
-	all, err := tx.Indexes("")
+// indexRun is how many records are entered into an index in the order of their keys.
+const indexRun = 100_000
+
+// Unbuilt returns an index that is not ready, nil if all are, and the RIDs of the records
+// that are to be entered next, in the order of the index. So each transaction of
+// EnterIndex writes few pages, next to each other; in the order of the records it would
+// write about as many pages as records, which took a hundred times as long.
+func (r *Reader) Unbuilt(ctx context.Context) (x *FieldIndex, rids []int64, err error) {
+	all, err := r.Indexes("")
 	if err != nil {
-		return false, err
+		return nil, nil, err
 	}
 	i := slices.IndexFunc(all, func(x FieldIndex) bool { return !x.Ready })
 	if i < 0 {
-		return false, nil
+		return nil, nil, nil
 	}
-	x := &all[i]
+	x = &all[i]
 	path, err := fieldPath(x.Field)
 	if err != nil {
-		return false, tx.fail(err)
+		return nil, nil, r.fail(err)
 	}
-	last, err := tx.LastRID()
+	c := r.newCompiler()
+	c.WriteString("SELECT r.rid FROM records r WHERE r.rid > " + c.arg(x.Done) + " AND r.rid <= " + c.arg(x.Done+indexRun) +
+		" AND r.collection = " + c.arg(x.Collection) + " AND r.deleted = 0 ORDER BY " + keyAt(c.at(path)) + ", r.id")
+	for row, err := range r.dynamic(ctx, c) {
+		if err != nil {
+			return nil, nil, err
+		}
+		rids = append(rids, row.int(0))
+	}
+	return x, rids, nil
+}
+
+// EnterIndex enters some records that Unbuilt returned into an index, as they are now;
+// what is there already stays. last says that these are the last ones, and what was done
+// is in the file then: whoever goes on, goes on there.
+func (tx *Tx) EnterIndex(ctx context.Context, x *FieldIndex, rids []int64, last bool) error {
+	all, err := tx.Indexes(x.Collection)
+	if err != nil || !slices.Contains(all, *x) {
+		return err // it was dropped, or somebody else has done this part
+	}
+	list, err := json.Marshal(rids)
 	if err != nil {
-		return false, err
+		return err
+	}
+	path, err := fieldPath(x.Field)
+	if err != nil {
+		return tx.fail(err)
 	}
 	c := &compiler{json: tx.viewJSON("r")}
-	to := x.Done + int64(n)
-	c.WriteString("INSERT OR IGNORE INTO " + x.table() + " SELECT " + keyAt(c.at(path)) + ", r.id, r.rid FROM records r" +
-		" WHERE r.rid > " + c.arg(x.Done) + " AND r.rid <= " + c.arg(to) + " AND r.collection = " + c.arg(x.Collection) + " AND r.deleted = 0")
-	if err := tx.execDynamic(ctx, c); err != nil {
-		return false, err
+	c.WriteString("INSERT OR IGNORE INTO " + x.table() + " SELECT " + keyAt(c.at(path)) + ", r.id, r.rid FROM json_each(" + c.arg(string(list)) +
+		") e CROSS JOIN records r ON r.rid = e.value WHERE r.collection = " + c.arg(x.Collection) + " AND r.deleted = 0")
+	if err := tx.execDynamic(ctx, c); err != nil || !last {
+		return err
 	}
-	_, err = tx.exec(qIndexDone, to, to >= last, x.ID)
-	return true, err
+	end, err := tx.LastRID()
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(qIndexDone, x.Done+indexRun, x.Done+indexRun >= end, x.ID)
+	return err
 }
 
 // indexes holds the indexes against the records.

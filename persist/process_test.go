@@ -56,12 +56,9 @@ func runRole(role, path string) error {
 	switch role {
 	case "backup":
 		return backupAndWait(s, path+".backup")
-	case "index": // builds indexes, a record a transaction, and says so
+	case "index": // begins to build an index, over and over, a record a transaction
 		for more := true; more; fmt.Println("entered") {
-			if err := s.Commit(context.Background(), func(tx *persist.Tx) (err error) {
-				more, err = tx.BuildIndex(context.Background(), 1)
-				return err
-			}); err != nil {
+			if more, err = buildSome(s, 1, 5); err != nil {
 				return err
 			}
 		}

@@ -54,26 +54,23 @@ func TestIndexesAreUsedWhenTheyAreReady(t *testing.T) {
 		objects[fmt.Sprintf("%03d", i)] = fmt.Sprintf(`{"n":%d}`, i%10)
 	}
 	shown(t, s, objects)
-	step := func() (more bool) {
-		require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) (err error) {
-			created, err := tx.EnsureIndex("notes", "n")
-			require.Equal(t, err == nil && created, !more && created)
-			if err == nil {
-				more, err = tx.BuildIndex(context.Background(), 30)
-			}
-			return err
-		}))
-		return more
-	}
+	require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) error {
+		for i := range 2 {
+			created, err := tx.EnsureIndex("notes", []string{"n", `["n"]`}[i])
+			require.NoError(t, err)
+			require.Equal(t, i == 0, created)
+		}
+		return nil
+	}))
 	want := persist.Query{Where: persist.Where("n", persist.Eq, 3)}
-	step()
+	_, err = buildSome(s, 30, 2)
+	require.NoError(t, err)
 	require.NotContains(t, plan(t, s, want), "SEARCH f")
 	require.Len(t, ids(t, s, want), 10)
 	require.NoError(t, s.Close()) // the next opening goes on
 	s = open(t, path, nil)
 	shown(t, s, map[string]string{"003": `{"n":4}`, "099": `{"n":3}`, "new": `{"n":3}`})
-	for step() {
-	}
+	build(t, s)
 	require.Contains(t, plan(t, s, want), "SEARCH f")
 	require.Len(t, ids(t, s, want), 11)
 	require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) error {
@@ -171,15 +168,54 @@ func TestIndexKilled(t *testing.T) {
 		_ = cmd.Wait()
 	}
 	s = open(t, path, nil)
-	var done int64
 	require.NoError(t, s.Read(context.Background(), func(r *persist.Reader) error {
 		all, err := r.Indexes("notes")
-		done = all[0].Done
 		require.False(t, all[0].Ready)
 		return err
 	}))
-	require.Greater(t, done, int64(2))
 	build(t, s)
 	require.Len(t, ids(t, s, persist.Query{Where: persist.Where("n", persist.Eq, 3)}), 3000/7+1)
+	require.NoError(t, s.Check(context.Background(), func(p persist.Problem) { require.NotEqual(t, "index", p.Kind, p) }))
+}
+
+// TestIndexOfSeveralRuns has records so far apart that an index of them is built in
+// several runs, which writes and deletions come between.
+func TestIndexOfSeveralRuns(t *testing.T) {
+	s := open(t, tempPath(t), &persist.Options{Synchronous: persist.Normal})
+	write := func(id string, n int) {
+		require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) error {
+			_, err := edit(tx, key(id), "actor", fmt.Sprintf(`{"n":%d}`, n))
+			return err
+		}))
+	}
+	for i := range 30 {
+		write(fmt.Sprintf("%02d", i), i%3)
+		if i%10 == 9 {
+			require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) error {
+				for range 60_000 {
+					tx.NewRID()
+				}
+				return nil
+			}))
+		}
+	}
+	require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) error {
+		_, err := tx.EnsureIndex("notes", "n")
+		return err
+	}))
+	for i := range 5 {
+		_, err := buildSome(s, 3, 2)
+		require.NoError(t, err)
+		write(fmt.Sprintf("%02d", 6*i), 7)
+	}
+	runs := 0
+	for more := true; more; runs++ {
+		var err error
+		more, err = buildSome(s, 3, -1)
+		require.NoError(t, err)
+	}
+	require.Greater(t, runs, 2)
+	require.Len(t, ids(t, s, persist.Query{Where: persist.Where("n", persist.Eq, 7)}), 5)
+	require.Len(t, ids(t, s, persist.Query{Where: persist.Where("n", persist.Lt, 7)}), 25)
 	require.NoError(t, s.Check(context.Background(), func(p persist.Problem) { require.NotEqual(t, "index", p.Kind, p) }))
 }

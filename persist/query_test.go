@@ -77,12 +77,36 @@ func index(t testing.TB, s *persist.Store, fields ...string) {
 
 func build(t testing.TB, s *persist.Store) {
 	t.Helper()
-	for more := true; more; {
-		require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) (err error) {
-			more, err = tx.BuildIndex(context.Background(), 7)
-			return err
-		}))
+	for {
+		more, err := buildSome(s, 7, -1)
+		require.NoError(t, err)
+		if !more {
+			return
+		}
 	}
+}
+
+// buildSome enters what Unbuilt returns into an index, a few records a transaction, and
+// at most so many transactions if that is not negative.
+func buildSome(s *persist.Store, few, most int) (more bool, err error) {
+	ctx := context.Background()
+	var x *persist.FieldIndex
+	var rids []int64
+	if err := s.Read(ctx, func(r *persist.Reader) error {
+		x, rids, err = r.Unbuilt(ctx)
+		return err
+	}); err != nil || x == nil {
+		return false, err
+	}
+	for ; most != 0; most-- {
+		some := rids[:min(len(rids), few)]
+		rids = rids[len(some):]
+		err := s.Commit(ctx, func(tx *persist.Tx) error { return tx.EnterIndex(ctx, x, some, len(rids) == 0) })
+		if err != nil || len(rids) == 0 {
+			return true, err
+		}
+	}
+	return true, nil
 }
 
 func ms(n int64) time.Time { return time.UnixMilli(n) }

@@ -69,16 +69,35 @@ func (r *Replica) Indexes(ctx context.Context, collection string) (all []Index, 
 // BuildIndexes returns when all indexes are ready. It works on them beside the
 // background.
 func (r *Replica) BuildIndexes(ctx context.Context) error {
-	for more := true; more; {
-		err := r.commit(ctx, 0, func(b *batch) (err error) {
-			more, err = b.tx.BuildIndex(ctx, indexBatch)
-			return err
-		})
+	for {
+		more, err := r.buildIndex(ctx)
 		if err != nil {
 			return fmt.Errorf("build indexes: %w", err)
 		}
+		if !more {
+			return nil
+		}
 	}
-	return nil
+}
+
+// buildIndex enters the next records into an index that is not ready, and reports
+// whether there was one.
+func (r *Replica) buildIndex(ctx context.Context) (more bool, err error) {
+	var x *persist.FieldIndex
+	var rids []int64
+	err = r.store.Read(ctx, func(rd *persist.Reader) error {
+		x, rids, err = rd.Unbuilt(ctx)
+		return err
+	})
+	for x != nil && err == nil {
+		some := rids[:min(len(rids), indexBatch)]
+		rids = rids[len(some):]
+		err = r.commit(ctx, 0, func(b *batch) error { return b.tx.EnterIndex(ctx, x, some, len(rids) == 0) })
+		if len(rids) == 0 {
+			break
+		}
+	}
+	return x != nil, translate(err)
 }
 
 // indexSoon has indexes built in the background. One goroutine does so at a time, and

@@ -1,7 +1,7 @@
 -- Fields whose values are kept sorted, in the tables field_ID that triggers on
 -- records keep up to date.
 CREATE TABLE indexes (
-	id         INTEGER PRIMARY KEY,
+	id         INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: who builds one may not see it dropped
 	collection TEXT NOT NULL,
 	field      TEXT NOT NULL, -- a path
 	done       INTEGER NOT NULL, -- records up to this rid are in it
