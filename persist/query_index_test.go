@@ -219,3 +219,28 @@ func TestIndexOfSeveralRuns(t *testing.T) {
 	require.Len(t, ids(t, s, persist.Query{Where: persist.Where("n", persist.Lt, 7)}), 25)
 	require.NoError(t, s.Check(context.Background(), func(p persist.Problem) { require.NotEqual(t, "index", p.Kind, p) }))
 }
+
+// TestIndexDroppedMeanwhile: who builds an index that somebody drops, and declares again,
+// does nothing to the new one.
+func TestIndexDroppedMeanwhile(t *testing.T) {
+	s := open(t, tempPath(t), &persist.Options{Synchronous: persist.Normal})
+	shown(t, s, several)
+	ctx := context.Background()
+	declare := func(tx *persist.Tx) error { _, err := tx.EnsureIndex("notes", "n"); return err }
+	require.NoError(t, s.Commit(ctx, declare))
+	require.NoError(t, s.Read(ctx, func(r *persist.Reader) error {
+		x, rids, err := r.Unbuilt(ctx)
+		require.NoError(t, err)
+		require.Len(t, rids, len(several))
+		enter := func(tx *persist.Tx) error { return tx.EnterIndex(ctx, x, rids[3:], true) }
+		require.NoError(t, s.Commit(ctx, func(tx *persist.Tx) error {
+			_, err := tx.DropIndex("notes", "n")
+			return err
+		}))
+		require.NoError(t, s.Commit(ctx, enter))
+		require.NoError(t, s.Commit(ctx, declare))
+		return s.Commit(ctx, enter)
+	}))
+	build(t, s)
+	require.Len(t, ids(t, s, persist.Query{OrderBy: []persist.Order{{Field: "n"}}}), len(several))
+}
