@@ -241,6 +241,17 @@ func TestIndexDroppedMeanwhile(t *testing.T) {
 		require.NoError(t, s.Commit(ctx, declare))
 		return s.Commit(ctx, enter)
 	}))
-	build(t, s)
-	require.Len(t, ids(t, s, persist.Query{OrderBy: []persist.Order{{Field: "n"}}}), len(several))
+	require.NoError(t, s.Read(ctx, func(r *persist.Reader) error { // and a record that is deleted meanwhile
+		x, rids, err := r.Unbuilt(ctx)
+		require.NoError(t, err)
+		return s.Commit(ctx, func(tx *persist.Tx) error {
+			rec, err := tx.Record(key("a"))
+			require.NoError(t, err)
+			rec.Deleted = true
+			require.NoError(t, tx.PutRecord(rec))
+			return tx.EnterIndex(ctx, x, rids, true)
+		})
+	}))
+	require.Len(t, ids(t, s, persist.Query{OrderBy: []persist.Order{{Field: "n"}}}), len(several)-1)
+	require.NoError(t, s.Check(ctx, func(p persist.Problem) { require.NotEqual(t, "index", p.Kind, p) }))
 }
