@@ -31,16 +31,24 @@ func (c *Collection[T]) Query(ctx context.Context, q Query) iter.Seq2[string, Re
 }
 
 // EnsureIndexes declares an index, as Replica.EnsureIndex does, on each field of T that
-// has the tag index.
+// has the tag index, as it is stored.
 func (c *Collection[T]) EnsureIndexes(ctx context.Context) error {
 	if c.err != nil {
 		return c.err
 	}
 	var fields []string
 	for _, f := range c.schema.fields {
-		if f.indexed {
-			fields = append(fields, crdt.Path{{Key: f.name}}.String())
+		if !f.indexed {
+			continue
 		}
+		path, err := crdt.Path{{Key: f.name}}, error(nil)
+		if c.lens != nil {
+			path, err = c.lens.pathDown(path)
+		}
+		if err != nil {
+			return &Error{Op: "index " + c.name, Err: err}
+		}
+		fields = append(fields, path.String())
 	}
 	return c.r.EnsureIndex(ctx, c.name, fields...)
 }

@@ -116,7 +116,7 @@ func TestTypedQueries(t *testing.T) {
 	r := open(t, nil)
 	type Note struct {
 		N    int       `json:"n"`
-		Due  time.Time `json:"due"`
+		Due  time.Time `godwit:"due,index"`
 		Tags []string  `json:"tags"`
 	}
 	notes := replica.NewCollection[Note](r, "notes")
@@ -137,6 +137,15 @@ func TestTypedQueries(t *testing.T) {
 		got = append(got, id)
 	}
 	require.Equal(t, []string{"3", "4", "bad"}, got)
+	require.NoError(t, notes.EnsureIndexes(t.Context()))
+	newer := replica.NewCollection[struct {
+		Number int `godwit:"number,index"`
+	}](r, "notes", replica.WithLens(2, replica.Rename("n", "number")))
+	require.NoError(t, newer.EnsureIndexes(t.Context()))
+	all, err := r.Indexes(t.Context(), "notes")
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Equal(t, "due n", all[0].Field+" "+all[1].Field)
 	values, err := r.Distinct(t.Context(), replica.Query{Collection: "notes", Limit: 2}, "n")
 	require.NoError(t, err)
 	require.Equal(t, "[0 1]", fmt.Sprintf("%s", values))
