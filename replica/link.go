@@ -147,6 +147,7 @@ func (r *Replica) Connect(link transport.Link, opts ...LinkOption) (*Connection,
 		cancel()
 		return nil, ErrClosed
 	}
+	r.keep(c, true)
 	return c, nil
 }
 
@@ -175,7 +176,24 @@ func (c *Connection) Status() LinkStatus {
 	return c.status
 }
 
+// keep notes that a link is being kept up, or no longer is.
+func (r *Replica) keep(c *Connection, on bool) {
+	r.sessMu.Lock()
+	defer r.sessMu.Unlock()
+	select {
+	case <-c.done: // it was refused at once
+		on = false
+	default:
+	}
+	if on {
+		r.links[c] = struct{}{}
+	} else {
+		delete(r.links, c)
+	}
+}
+
 func (c *Connection) loop(ctx context.Context) {
+	defer c.r.keep(c, false)
 	defer close(c.done)
 	defer c.cancel()
 	for attempt := 0; ctx.Err() == nil && !c.r.draining.Load(); attempt++ {

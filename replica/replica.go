@@ -42,8 +42,9 @@ type Replica struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // sessions, links and the tailer
 
-	sessMu   sync.Mutex // guards sessions and closed
+	sessMu   sync.Mutex // guards sessions, links and closed
 	sessions map[*session]struct{}
+	links    map[*Connection]struct{} // that are kept up
 	closed   bool
 
 	draining atomic.Bool
@@ -58,7 +59,8 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
 	}
-	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, left: make(chan struct{}, 1), rebuilds: newRebuilds(), indexing: newRebuilds()}
+	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, links: map[*Connection]struct{}{}, left: make(chan struct{}, 1),
+		rebuilds: newRebuilds(), indexing: newRebuilds()}
 	r.id, r.epoch = store.Identity()
 	r.counters = opts.counters
 	r.hlc = crdt.NewHLC(opts.Now, opts.MaxClockAhead)

@@ -69,6 +69,10 @@ type cli struct {
 	Token   tokenCmd   `cmd:"" group:"Exchange" help:"Make a token for those who are to be let in, or a key to sign it with."`
 
 	Status statusCmd `cmd:"" group:"Health" help:"Say what the replica holds and what waits for whom."`
+	Peers  peersCmd  `cmd:"" group:"Health" help:"List the known peers, and how far each is."`
+
+	Explain explainCmd `cmd:"" group:"Health" help:"Say why a record is not synced, or that it is."`
+
 	Doctor doctorCmd `cmd:"" group:"Health" help:"Check the file, and list what was refused, waits or is forked."`
 
 	Backup backupCmd `cmd:"" group:"Health" help:"Copy the replica's file while it is in use."`
