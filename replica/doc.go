@@ -355,12 +355,14 @@
 // Plan shows: equality, then In, then a range, then the order.
 //
 // Measured (go test ./replica -run '^$' -bench BenchmarkQuery -query.records 1000000
-// -timeout 0; 2026-11-21, two overloaded cores, load 28; 50 records a query, against the
-// same rows in a table with an index, prepared, through database/sql; the best of each):
+// -timeout 0; 2026-11-21, two overloaded cores, load 42; 50 records a query, against the
+// same rows in a table with an index, prepared, through database/sql; the best of each,
+// and in parentheses the medians, which other work blurs; the limit is 1.5):
 //
-//	                       1,000,000 records    20,000 records
-//	field equal            1.19 of raw          1.7
-//	field at least, sorted 1.09                 1.7
+//	                       1,000,000 records      20,000 records
+//	field equal            0.98 of raw (1.1)      1.7
+//	field at least, sorted 1.1 (1.7)              1.7
+//	building the index     43 s
 //
 // Of 20,000 records SQLite's cache holds the raw rows and not ours, which have heads and
 // clock beside the value.
