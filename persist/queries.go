@@ -16,6 +16,8 @@ const (
 	qInsertIdentity
 	qSpace
 	qSetSpace
+	qOutboxCleared
+	qClearOutbox
 	qInsertActor
 	qActor
 
@@ -153,6 +155,8 @@ var queries = [numQueries]struct{ what, sql string }{
 	qInsertIdentity: {"write identity", "INSERT INTO meta (one, replica, epoch, created) VALUES (1, ?, ?, ?)"},
 	qSpace:          {"read space", "SELECT space FROM meta"},
 	qSetSpace:       {"write space", "UPDATE meta SET space = ?"},
+	qOutboxCleared:  {"read outbox", "SELECT outbox_cleared FROM meta"},
+	qClearOutbox:    {"clear outbox", "UPDATE meta SET outbox_cleared = ?"},
 	qInsertActor:    {"write incarnation", "INSERT INTO actors (actor, created) VALUES (?, ?)"},
 	qActor:          {"read incarnation", "SELECT 1 FROM actors WHERE actor = ?"},
 

@@ -23,6 +23,18 @@ func (tx *Tx) SetSpace(name string) error {
 	return err
 }
 
+// OutboxCleared returns the position up to which what is acknowledged is not to be listed.
+func (r *Reader) OutboxCleared() (crdt.LSN, error) {
+	n, err := r.count(qOutboxCleared)
+	return crdt.LSN(n), err
+}
+
+// ClearOutbox sets what OutboxCleared returns.
+func (tx *Tx) ClearOutbox(at crdt.LSN) error {
+	_, err := tx.exec(qClearOutbox, int64(at))
+	return err
+}
+
 // PeerByID returns the peer with the given ID.
 func (r *Reader) PeerByID(id int64) (*Peer, error) {
 	row, err := r.one(qPeerByID, id)

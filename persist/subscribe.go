@@ -13,8 +13,12 @@ type Subscription struct {
 
 // Subscribe returns a Subscription that is woken after each commit, of this
 // process or another. Close it.
-func (s *Store) Subscribe() *Subscription {
-	sub := &Subscription{c: make(chan struct{}, 1), wakes: s.wakes}
+func (s *Store) Subscribe() *Subscription { return s.SubscribeTo(make(chan struct{}, 1)) }
+
+// SubscribeTo is Subscribe with a channel of the caller's, which others may send on too.
+// Its buffer holds at least one value.
+func (s *Store) SubscribeTo(c chan struct{}) *Subscription {
+	sub := &Subscription{c: c, wakes: s.wakes}
 	s.wakes.add(sub)
 	return sub
 }

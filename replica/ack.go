@@ -52,10 +52,12 @@ type acks struct {
 
 // ackFor queues what is to be told of deliveries. Only what a peer sends live is held
 // back: what it has sent so far is all it had, and it has not just said that, which one
-// that is about to hang up does. The caller holds mu.
+// that is about to hang up does. Nor is it when somebody there waits for it. The caller
+// holds mu.
 func (s *session) ackFor(all []*delivery, ack *transport.Ack, end bool) {
 	for _, d := range all {
 		s.pace.applied(d.bytes)
+		s.hasty = s.hasty || d.prompt
 	}
 	s.hasty = s.hasty || ack.Resend || len(ack.Exceptions) > 0 || end || !s.peerDone
 	s.queueAck(ack)

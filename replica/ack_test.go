@@ -91,6 +91,9 @@ func TestAckIsNotHeldBack(t *testing.T) {
 		"end": func(_ *replica.Replica, p *livePeer) {
 			p.send(&transport.Changes{From: p.at, Through: p.at, End: true})
 		},
+		"prompt": func(_ *replica.Replica, p *livePeer) {
+			p.send(&transport.Changes{From: p.at, Through: p.at, Prompt: true})
+		},
 		"resend": func(_ *replica.Replica, p *livePeer) {
 			ahead := crdt.Cursor{Epoch: p.at.Epoch, LSN: p.at.LSN + 5}
 			p.send(&transport.Changes{From: ahead, Through: ahead})

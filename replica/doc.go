@@ -190,6 +190,26 @@
 // quarantine with the reason and its set is not applied. Both are told to the
 // sender in the ack, and neither stops the session.
 //
+// # Outbox and receipts
+//
+// How far a change set is on its way follows from its position: a peer that has read the
+// log beyond it has it on disk, unless it refused it; one that was sent the log beyond it is
+// being waited for. So the outbox is a look at the log behind the lowest acknowledgement that
+// counts, a receipt a comparison of two numbers, and a write costs nothing for either. What a
+// process knows that is not in the file yet is asked of its open sessions; another process
+// learns of it when they write their cursors down, a second after they have come to rest.
+//
+// A carrier's acknowledgement is never a receipt. An old life of a peer (an epoch before the
+// last one seen) is not looked at. Whom this replica dials counts, and the neighbours and
+// clients that dial it only if it dials nobody: the outbox of a client should not wait for a
+// laptop that once came by.
+//
+// WaitFor has the peer asked for its acknowledgement (Changes.Prompt), because those of a
+// live stream are held back by up to half a second; the next frame asks, or one of its own
+// when all is sent. WatchOutbox compares what it finds at each wake-up with what it told last,
+// and puts in the states that must have lain between: an acknowledgement proves that the set
+// was sent. Wake-ups carry no data here either.
+//
 // # Hostile bytes
 //
 // What a peer sends is bounded before it is held, parsed or kept: frames by the

@@ -178,6 +178,7 @@ func (c *Connection) Status() LinkStatus {
 
 // keep notes that a link is being kept up, or no longer is.
 func (r *Replica) keep(c *Connection, on bool) {
+	defer r.stir()
 	r.sessMu.Lock()
 	defer r.sessMu.Unlock()
 	select {
@@ -209,6 +210,7 @@ func (c *Connection) loop(ctx context.Context) {
 			c.err = &Error{Op: "connect", Peer: c.link.String(), Err: err}
 			c.status.Online, c.status.LastError = false, err.Error()
 			c.mu.Unlock()
+			c.r.stir()
 			return
 		}
 		c.pause(ctx, attempt, err)
@@ -252,6 +254,7 @@ func (c *Connection) pause(ctx context.Context, attempt int, cause error) {
 	c.mu.Lock()
 	c.status = LinkStatus{Link: c.link.String(), Attempts: attempt + 1, Next: c.r.opts.Now().Add(wait), LastError: text}
 	c.mu.Unlock()
+	c.r.stir()
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {

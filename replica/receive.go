@@ -15,6 +15,7 @@ type delivery struct {
 	from, through crdt.Cursor
 	end           bool
 	unequal       bool // with end: see transport.Changes
+	prompt        bool // the peer wants to hear at once
 	sets          []inbound
 	changes       int
 	bytes         int
@@ -117,6 +118,7 @@ func (a *assembly) add(f *transport.Changes) (*transport.Changes, error) {
 	}
 	set := &a.whole.Sets[0]
 	set.Members = append(set.Members, f.Sets[0].Members...)
+	a.whole.Prompt = a.whole.Prompt || f.Prompt
 	a.size += f.Sets[0].Size()
 	if a.size > MaxSetBytes || len(set.Members) > MaxSetChanges {
 		return nil, protocolErrorf(transport.CodeTooLarge, "a change set exceeds %d bytes or %d changes", MaxSetBytes, MaxSetChanges)
@@ -155,7 +157,7 @@ func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 			d, ops = &delivery{from: f.From, through: f.From, loose: f.Loose}, 0
 		}
 	}
-	d.through, d.end, d.unequal, d.last = f.Through, f.End, f.Unequal, true
+	d.through, d.end, d.unequal, d.prompt, d.last = f.Through, f.End, f.Unequal, f.Prompt, true
 	return s.deliver(ctx, d)
 }
 
@@ -317,6 +319,7 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 			return err
 		}
 	}
+	defer s.r.stir()
 	return s.land(ctx, through)
 }
 

@@ -47,6 +47,10 @@ type Replica struct {
 	links    map[*Connection]struct{} // that are kept up
 	closed   bool
 
+	stirMu  sync.Mutex // guards stirs
+	stirs   map[chan struct{}]struct{}
+	stirred atomic.Int32 // how many of stirs there are
+
 	draining atomic.Bool
 	left     chan struct{} // a session is over; one slot
 }
@@ -59,8 +63,8 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
 	}
-	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, links: map[*Connection]struct{}{}, left: make(chan struct{}, 1),
-		rebuilds: newRebuilds(), indexing: newRebuilds()}
+	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, links: map[*Connection]struct{}{}, stirs: map[chan struct{}]struct{}{},
+		left: make(chan struct{}, 1), rebuilds: newRebuilds(), indexing: newRebuilds()}
 	r.id, r.epoch = store.Identity()
 	r.counters = opts.counters
 	r.hlc = crdt.NewHLC(opts.Now, opts.MaxClockAhead)

@@ -184,6 +184,10 @@ func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 		return true, o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos, End: true, Unequal: unequal})
 	}
 	o.mu.Lock()
+	if prompt := o.wanted > 0 && o.wanted <= o.pos.LSN && len(o.flight) > 0; prompt {
+		o.mu.Unlock()
+		return true, o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos})
+	}
 	defer o.mu.Unlock()
 	if o.ends() && o.peerDone && len(o.flight) == 0 && o.ack == nil && !o.due {
 		return false, errDone
@@ -217,7 +221,12 @@ func (o *sender) ship(ctx context.Context, f *transport.Changes) error {
 	}
 	o.flight = append(o.flight, flight{through: f.Through, bytes: bytes})
 	o.counts.ChangesSent += changes
+	f.Prompt = o.wanted > 0
+	if f.Through.LSN >= o.wanted {
+		o.wanted = 0
+	}
 	o.mu.Unlock()
+	o.r.stir()
 	o.r.counters.changesSent.Add(int64(changes))
 	if !f.More {
 		o.sent = f.Through

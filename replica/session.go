@@ -67,6 +67,8 @@ type session struct {
 	idle   bool        // the sender has nothing to do when an acknowledgement comes
 	rewind bool        // the peer asked for a resend from acked
 	acks
+	wanted   crdt.LSN        // the peer is to be asked to acknowledge up to here at once; 0: it is not
+	asked    crdt.LSN        // the highest that wanted ever was
 	pong     *transport.Pong // to be sent
 	peerDone bool            // the peer has sent all it had
 	unequal  bool            // and said then that the two sides may differ

@@ -104,6 +104,7 @@ func (r *Replica) peerStatus(rd *persist.Reader, p persist.Peer) (PeerStatus, er
 
 // register notes that a session runs, or no longer does.
 func (r *Replica) register(s *session, on bool) {
+	defer r.stir()
 	r.sessMu.Lock()
 	defer r.sessMu.Unlock()
 	if on {

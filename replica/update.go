@@ -25,6 +25,12 @@ const (
 // sees what those before it did. fn must not keep tx, nor call Update of the
 // same replica (ErrNested).
 func (r *Replica) Update(ctx context.Context, fn func(tx *Tx) error) error {
+	return r.update(ctx, fn, nil)
+}
+
+// update is Update; at, unless nil, is set to the position of the last change, if there
+// is one.
+func (r *Replica) update(ctx context.Context, fn func(tx *Tx) error, at *crdt.LSN) error {
 	actor, err := r.incarnate(ctx)
 	if err != nil {
 		return err
@@ -38,7 +44,11 @@ func (r *Replica) Update(ctx context.Context, fn func(tx *Tx) error) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return tx.commit()
+		err := tx.commit()
+		if at != nil && len(b.rows) > 0 {
+			*at = b.tx.Head().LSN + crdt.LSN(len(b.rows))
+		}
+		return err
 	})
 }
 

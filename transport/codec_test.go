@@ -61,6 +61,8 @@ func frames() map[string]transport.Frame {
 		}},
 		"unequal":         &transport.Changes{End: true, Unequal: true},
 		"unequal, packed": &transport.Changes{Unequal: true, Packed: []byte{1, 2}},
+		"prompt":          &transport.Changes{Prompt: true},
+		"prompt, packed":  &transport.Changes{Prompt: true, Packed: []byte{1, 2}},
 		"loose changes":   &transport.Changes{Loose: 1<<64 - 1, Sets: []transport.Set{{Members: []transport.Member{member("is", 1)}}}},
 		"digest": &transport.Digest{ID: 1<<64 - 1, Answer: true,
 			Scopes: []transport.Scope{transport.Everything(), only(transport.Selector{Collection: "tasks"}), {}},

@@ -74,8 +74,9 @@ type Changes struct {
 	More    bool      // the set goes on in the next frame
 	End     bool      // nothing more right now
 	Unequal bool      // with End: after the sender's comparison the two sides may differ
+	Prompt  bool      // somebody waits for the acknowledgement: it is not to be held back
 	Filter  crdt.Hash // in a session's first: of the scope that the sender sends, see Scope.Hash
-	Packed  []byte    // unless empty, all but Loose and Unequal, in a form of its own; see Packer
+	Packed  []byte    // unless empty, all but Loose, Unequal and Prompt, in a form of its own; see Packer
 
 	// Loose, if not 0, says that the sets are no stretch of the log: they answer the
 	// Need with this ID, or go before it. From and Through are zero then.

@@ -37,6 +37,7 @@ type wireChanges struct {
 	Packed  []byte      `cbor:"7,keyasint,omitempty"` // instead of 1 to 6
 	Loose   uint64      `cbor:"8,keyasint,omitempty"`
 	Unequal bool        `cbor:"9,keyasint,omitempty"`
+	Prompt  bool        `cbor:"10,keyasint,omitempty"`
 }
 
 type wireAck struct {
@@ -83,11 +84,11 @@ func (f *Hello) wire() any {
 
 func (f *Changes) wire() any {
 	if len(f.Packed) > 0 {
-		return &wireChanges{Packed: f.Packed, Loose: f.Loose, Unequal: f.Unequal}
+		return &wireChanges{Packed: f.Packed, Loose: f.Loose, Unequal: f.Unequal, Prompt: f.Prompt}
 	}
 	return &wireChanges{
 		From: cursorToWire(f.From), Through: cursorToWire(f.Through),
-		Part: f.Part, More: f.More, End: f.End, Filter: hashToWire(&f.Filter), Loose: f.Loose, Unequal: f.Unequal,
+		Part: f.Part, More: f.More, End: f.End, Filter: hashToWire(&f.Filter), Loose: f.Loose, Unequal: f.Unequal, Prompt: f.Prompt,
 	}
 }
 
@@ -119,7 +120,7 @@ func (w *wireHello) frame() (Frame, error) {
 }
 
 func (w *wireChanges) frame() (*Changes, error) {
-	f := &Changes{Part: w.Part, More: w.More, End: w.End, Packed: w.Packed, Loose: w.Loose, Unequal: w.Unequal}
+	f := &Changes{Part: w.Part, More: w.More, End: w.End, Packed: w.Packed, Loose: w.Loose, Unequal: w.Unequal, Prompt: w.Prompt}
 	return f, firstError(optional("filter", f.Filter[:], w.Filter),
 		cursorFromWire("from", &f.From, w.From), cursorFromWire("through", &f.Through, w.Through))
 }

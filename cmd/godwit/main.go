@@ -66,7 +66,12 @@ type cli struct {
 	Fetch   fetchCmd   `cmd:"" group:"Exchange" help:"Get one record of another replica."`
 	Verify  verifyCmd  `cmd:"" group:"Exchange" help:"Prove that another replica holds the same, or name what differs."`
 	Watch   watchCmd   `cmd:"" group:"Exchange" help:"Print changes as they are committed."`
-	Token   tokenCmd   `cmd:"" group:"Exchange" help:"Make a token for those who are to be let in, or a key to sign it with."`
+
+	Outbox   outboxCmd   `cmd:"" group:"Exchange" help:"List what is not on the peers' disks yet, and why."`
+	Receipts receiptsCmd `cmd:"" group:"Exchange" help:"Say which replicas have a record on disk."`
+	Wait     waitCmd     `cmd:"" group:"Exchange" help:"Wait until the peers have everything on disk."`
+
+	Token tokenCmd `cmd:"" group:"Exchange" help:"Make a token for those who are to be let in, or a key to sign it with."`
 
 	Status statusCmd `cmd:"" group:"Health" help:"Say what the replica holds and what waits for whom."`
 	Peers  peersCmd  `cmd:"" group:"Health" help:"List the known peers, and how far each is."`
