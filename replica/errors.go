@@ -30,6 +30,8 @@ var (
 	ErrNoFullText = persist.ErrNoFullText
 	// ErrSQL: the statement is not one that only reads the collections.
 	ErrSQL = persist.ErrSQL
+	// ErrPosition: a watch cannot begin where From says.
+	ErrPosition = errors.New("the log does not hold this position: it is of another file, of one that was put back, or too old; read what there is and watch from now on")
 )
 
 // Error says which operation failed on which record or with which peer.

@@ -7,8 +7,12 @@ import (
 	"github.com/godwitdb/godwit/persist"
 )
 
-// followBytes bounds the histories that one watcher keeps, approximately.
-const followBytes = 8 << 20
+// followBytes bounds the histories that one watcher keeps, and followAllBytes those of
+// all watchers of a replica, approximately: each keeps its last one whatever its size.
+const (
+	followBytes    = 8 << 20
+	followAllBytes = 64 << 20
+)
 
 // follower works out what each change that a watcher is told of made different. It
 // keeps the histories of the records last told of as they were after that change,
@@ -20,36 +24,50 @@ type follower struct {
 	cache *cache
 }
 
-func newFollower(r *Replica) *follower { return &follower{r: r, cache: newCache(followBytes)} }
+func newFollower(r *Replica) *follower {
+	r.followers.Add(1)
+	return &follower{r: r, cache: newCache(followBytes)}
+}
+
+// end is to be called when it is no longer used.
+func (f *follower) end() { f.r.followers.Add(-1) }
 
 // differences returns what the change c of a log row made different in what the
 // collection's policy shows.
-func (f *follower) differences(rd *persist.Reader, row *persist.LogRow, c *crdt.Change) ([]crdt.Difference, error) {
+func (f *follower) differences(rd *persist.Reader, row *persist.LogRow, c *crdt.Change) ([]crdt.Difference, ConflictStep, error) {
 	v, err := f.r.loadView(rd, row.Key.Collection)
 	if err != nil {
-		return nil, err
+		return nil, ConflictSame, err
 	}
+	f.cache.limit = min(followBytes, followAllBytes/int(f.r.followers.Load()))
 	e := f.cache.get(row.Key)
 	if e != nil {
-		diffs, err := e.hist.AddDiff(c, v.View)
+		diffs, step, err := f.add(e, c, v)
 		if err == nil {
-			f.cache.resize(e)
-			return diffs, nil
+			return diffs, step, nil
 		}
 		f.cache.remove(e) // changes of it were withdrawn: read it again
 	}
 	e = &entry{row: persist.Record{Key: row.Key}}
 	if e.hist, err = historyBefore(rd, row); err != nil {
-		return nil, err
+		return nil, ConflictSame, err
 	}
 	f.cache.put(e)
-	diffs, err := e.hist.AddDiff(c, v.View)
+	diffs, step, err := f.add(e, c, v)
 	if err != nil {
 		f.cache.remove(e)
-		return nil, err
+	}
+	return diffs, step, err
+}
+
+func (f *follower) add(e *entry, c *crdt.Change, v view) ([]crdt.Difference, ConflictStep, error) {
+	before := e.hist.ConflictCount(v.View)
+	diffs, err := e.hist.AddDiff(c, v.View)
+	if err != nil {
+		return nil, ConflictSame, err
 	}
 	f.cache.resize(e)
-	return diffs, nil
+	return diffs, conflictStep(before, e.hist.ConflictCount(v.View)), nil
 }
 
 // historyBefore reads a record's changes before a log row.

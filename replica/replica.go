@@ -34,6 +34,7 @@ type Replica struct {
 	uuids    uuids
 
 	resolverFailures atomic.Int64
+	followers        atomic.Int64 // in use
 
 	actor   atomic.Pointer[crdt.ActorID] // of this opening; nil before the first write
 	actorMu sync.Mutex                   // serialises the first write's new incarnation

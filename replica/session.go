@@ -153,7 +153,7 @@ func (s *session) loops(ctx context.Context) error {
 	s.applies.begin(ctx, &wg, s.apply, cancel)
 	s.reconciles.begin(ctx, &wg, s.reconcile, cancel)
 	sender := newSender(s)
-	ear := s.r.tail.listen(s.poke, nil, false)
+	ear := s.r.tail.listen(s.poke, crdt.Key{}, false)
 	s.sends.begin(ctx, &wg, sender.send, cancel)
 	cancel(s.receive(ctx))
 	s.r.tail.unlisten(ear)

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 
@@ -32,7 +33,7 @@ type tailer struct {
 	store *persist.Store
 
 	mu     sync.Mutex // guards what follows
-	ears   map[*ear]struct{}
+	ears   ears
 	pages  [][]persist.LogRow // whole sets, oldest first, without a gap
 	size   int                // bytes of pages
 	next   crdt.LSN           // the position after the last of pages
@@ -41,29 +42,27 @@ type tailer struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the running loop has ended; nil if none runs
 
-	woken []*ear // of catchUp alone
-}
-
-// ear is one listener.
-type ear struct {
-	wake func()                     // does not block
-	want func(*persist.LogRow) bool // whether a row concerns it; nil: all do
-	view bool                       // whether view changes do
+	woken map[*ear]struct{} // of catchUp alone
 }
 
 func newTailer(s *persist.Store) *tailer {
-	return &tailer{store: s, ears: map[*ear]struct{}{}}
+	return &tailer{store: s, ears: ears{}, woken: map[*ear]struct{}{}}
 }
 
-// listen calls wake for rows from now on that are wanted, and if view is set for view
-// changes. It may be called once more after unlisten.
-func (t *tailer) listen(wake func(), want func(*persist.LogRow) bool, view bool) *ear {
-	e := &ear{wake: wake, want: want, view: view}
+// listen calls wake for rows from now on of what the key names, and if view is set for
+// view changes.
+func (t *tailer) listen(wake func(), what crdt.Key, view bool) *ear {
+	e := &ear{wake: wake, what: what, view: view, known: math.MaxInt64}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ears[e] = struct{}{}
-	if len(t.ears) == 1 {
+	first := len(t.ears) == 0
+	t.ears.add(e)
+	switch {
+	case first:
+		t.next = -1
 		t.start()
+	case t.next >= 0:
+		e.known = t.next
 	}
 	return e
 }
@@ -72,10 +71,26 @@ func (t *tailer) listen(wake func(), want func(*persist.LogRow) bool, view bool)
 func (t *tailer) unlisten(e *ear) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.ears, e)
+	t.ears.remove(e)
 	if len(t.ears) == 0 && t.cancel != nil {
 		t.cancel()
 		t.cancel = nil
+	}
+}
+
+// skip returns the position behind the rows after pos that do not concern the ear, as
+// far as is known without a look at them.
+func (t *tailer) skip(e *ear, pos crdt.LSN) crdt.LSN {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case pos+1 < e.known:
+		return pos
+	case pos >= e.last: // it has seen all there was
+		e.last = 0
+		return max(pos, t.next-1)
+	default:
+		return max(pos, e.first-1)
 	}
 }
 
@@ -144,18 +159,23 @@ func (t *tailer) catchUp(ctx context.Context) {
 		})
 		t.mu.Lock()
 		t.keep(rows)
-		for e := range t.ears {
-			if err != nil || e.view && viewed != t.view || t.concerns(e, rows) && !(bug(bugLostWakeUp) && rows[0].LSN%32 == 0) {
-				t.woken = append(t.woken, e)
+		t.ears.note(rows, t.woken)
+		if len(rows) > 0 && bug(bugLostWakeUp) && rows[0].LSN%32 == 0 {
+			clear(t.woken)
+		}
+		if err != nil || viewed != t.view {
+			for e := range t.ears.all() {
+				if err != nil || e.view {
+					t.woken[e] = struct{}{}
+				}
 			}
 		}
 		t.view, t.failed = viewed, err != nil
 		t.mu.Unlock()
-		for _, e := range t.woken { // unlocked: they come for the rows at once
+		for e := range t.woken { // unlocked: they come for the rows at once
 			e.wake()
 		}
 		clear(t.woken)
-		t.woken = t.woken[:0]
 		more = err == nil && len(rows) > 0 && t.next <= head // what is committed later makes run come again
 	}
 }
@@ -166,7 +186,8 @@ func (t *tailer) begin(head crdt.LSN) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.next = head + 1
-	for e := range t.ears {
+	for e := range t.ears.all() {
+		e.known = t.next
 		e.wake()
 	}
 }
@@ -184,16 +205,6 @@ func (t *tailer) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pages, t.size = nil, 0
-}
-
-// concerns reports whether the ear wants any of the rows.
-func (t *tailer) concerns(e *ear, rows []persist.LogRow) bool {
-	for i := range rows {
-		if e.want == nil || e.want(&rows[i]) {
-			return true
-		}
-	}
-	return false
 }
 
 // keep adds rows, of whole sets, and drops the oldest beyond the bound. The caller

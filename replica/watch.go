@@ -3,7 +3,9 @@ package replica
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
+	"strings"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/persist"
@@ -35,6 +37,12 @@ type Event struct {
 	// Diff is what this change made different in what the collection's policy
 	// shows. It may be empty: the change lost a conflict, or set what was there.
 	Diff []crdt.Difference
+	// Conflict says whether this change made the record have a conflict, or rid it of one.
+	Conflict ConflictStep
+	// Conflicts is how many conflicts the record had when the event was delivered.
+	Conflicts int
+	// Position is where From goes on behind this event.
+	Position Position
 }
 
 // Origin says how a change came into this file.
@@ -43,136 +51,135 @@ type Origin struct {
 	Peer  crdt.ReplicaID // else: the peer that sent it, not always its author
 }
 
+// ConflictStep says what a change did to the conflicts of a record.
+type ConflictStep int
+
+const (
+	// ConflictSame: there are as many as before.
+	ConflictSame ConflictStep = iota
+	// ConflictDetected: there are more.
+	ConflictDetected
+	// ConflictResolved: there are fewer.
+	ConflictResolved
+)
+
+func conflictStep(before, after int) ConflictStep {
+	switch {
+	case after > before:
+		return ConflictDetected
+	case after < before:
+		return ConflictResolved
+	}
+	return ConflictSame
+}
+
+// Position is how far a loop over events has come in one file. It is to be kept as it
+// is, for instance as JSON.
+type Position struct {
+	Log  crdt.Cursor // an Epoch of 0 is any, and then the Chain is not looked at, nor View
+	View int64       // the last view change
+}
+
+// WatchOption says how to watch.
+type WatchOption func(*watchOptions)
+
+type watchOptions struct {
+	from   *Position
+	latest bool
+}
+
+// From has a watch begin behind an event of an earlier one, with no event lost or
+// repeated. If the log does not hold the position, since it is of another file, of one
+// that was put back, or too old, the watch ends with ErrPosition: read what there is,
+// and watch from now on.
+func From(p Position) WatchOption { return func(o *watchOptions) { o.from = &p } }
+
+// Latest is for screens: a record's change is told of only if no later one is in the
+// log, so that a loop slower than the changes meets the newest state of each record and
+// none in between. Diff is empty and Conflict ConflictSame.
+func Latest() WatchOption { return func(o *watchOptions) { o.latest = true } }
+
 // Watch yields the changes of a collection ("" for all) that are committed from
 // now on, by this or another process, local or received, each once and in log
 // order. Now is when Watch is called, not when the loop begins. A slow loop
-// delays nobody else. View events come when the stored value was rebuilt, behind
+// delays nobody else, and what it has not come to is not held in memory. View events
+// come when the stored value was rebuilt, behind
 // the changes committed before; a loop that is persist.MaxViews of them behind misses
 // the oldest. The sequence ends when ctx does, without an error, or
 // after an error.
-func (r *Replica) Watch(ctx context.Context, collection string) iter.Seq2[Event, error] {
-	var from crdt.Cursor
-	var view int64
+func (r *Replica) Watch(ctx context.Context, collection string, opts ...WatchOption) iter.Seq2[Event, error] {
+	return r.watch(ctx, crdt.Key{Collection: collection}, opts)
+}
+
+// WatchRecord is Watch for one record, which need not exist yet.
+func (r *Replica) WatchRecord(ctx context.Context, k crdt.Key, opts ...WatchOption) iter.Seq2[Event, error] {
+	if err := k.Valid(); err != nil {
+		return failed(recordError("watch", k, err))
+	}
+	return r.watch(ctx, k, opts)
+}
+
+func failed(err error) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) { yield(Event{}, err) }
+}
+
+func (r *Replica) watch(ctx context.Context, what crdt.Key, opts []WatchOption) iter.Seq2[Event, error] {
+	var o watchOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	var from Position
 	err := r.store.Read(ctx, func(rd *persist.Reader) (err error) {
-		from = rd.Head()
-		view, err = rd.LastView()
+		from, err = o.begin(rd)
 		return err
 	})
-	return func(yield func(Event, error) bool) {
-		if err != nil {
-			yield(Event{}, translate(err))
-			return
-		}
-		r.watch(ctx, collection, from.LSN, view, yield)
-	}
-}
-
-func (r *Replica) watch(ctx context.Context, collection string, pos crdt.LSN, view int64, yield func(Event, error) bool) {
-	ctx, stop := r.scoped(ctx)
-	defer stop()
-	want := func(row *persist.LogRow) bool { return collection == "" || row.Key.Collection == collection }
-	wake := make(chan struct{}, 1)
-	ear := r.tail.listen(func() { signal(wake) }, want, true)
-	defer r.tail.unlisten(ear)
-	follow := newFollower(r)
-	for {
-		rows, err := r.tail.after(ctx, pos, true)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			yield(Event{}, err)
-			return
-		}
-		for i := range rows {
-			pos = rows[i].LSN
-			if !want(&rows[i]) || rows[i].Withdrawn() {
-				continue
-			}
-			ev, err := r.event(ctx, follow, &rows[i])
-			if ctx.Err() != nil || !yield(ev, err) || err != nil {
-				return
-			}
-		}
-		if len(rows) > 0 {
-			continue
-		}
-		if !r.tail.viewed(view) {
-			events, last, err := r.viewEvents(ctx, collection, view)
-			if ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				yield(Event{}, err)
-				return
-			}
-			moved := last != view
-			view = last
-			for _, ev := range events {
-				if !yield(ev, nil) {
-					return
-				}
-			}
-			if moved {
-				continue
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-wake:
-		}
-	}
-}
-
-// viewEvents returns the events of view changes behind one, and the last of these.
-func (r *Replica) viewEvents(ctx context.Context, collection string, after int64) (events []Event, last int64, err error) {
-	last = after
-	err = r.store.Read(ctx, func(rd *persist.Reader) error {
-		for v, err := range rd.Views(after, viewPage) {
-			if err != nil {
-				return err
-			}
-			last = v.Seq
-			if collection != "" && v.Key.Collection != collection {
-				continue
-			}
-			ev := Event{Kind: EventView, LSN: v.LSN, Key: v.Key}
-			if ev.Value, err = r.stored(rd, v.Key); err != nil {
-				return err
-			}
-			ev.Deleted = ev.Value == nil
-			events = append(events, ev)
-		}
-		return nil
-	})
-	return events, last, translate(err)
-}
-
-// viewPage bounds how many view changes are read at once.
-const viewPage = 256
-
-func (r *Replica) event(ctx context.Context, follow *follower, row *persist.LogRow) (Event, error) {
-	ev := Event{LSN: row.LSN, Key: row.Key, Hash: row.Hash, Time: row.Time, Origin: Origin{Local: row.Source == 0}}
-	c, err := crdt.ParseChange(row.Data)
 	if err != nil {
-		return ev, recordError("watch", row.Key, err)
+		return failed(watchError(what, err))
 	}
-	ev.Actor = c.Actor()
-	err = r.store.Read(ctx, func(rd *persist.Reader) error {
-		if !ev.Origin.Local {
-			p, err := rd.PeerByID(row.Source)
-			if err != nil {
-				return err
-			}
-			ev.Origin.Peer = p.Replica
+	return func(yield func(Event, error) bool) {
+		w := &watchLoop{r: r, what: what, latest: o.latest, pos: from.Log.LSN, view: from.View, yield: yield}
+		if err := w.run(ctx); err != nil && !errors.Is(err, errLoopEnded) {
+			yield(Event{}, watchError(what, err))
 		}
-		if ev.Value, err = r.stored(rd, row.Key); err != nil {
-			return err
+	}
+}
+
+func watchError(what crdt.Key, err error) error {
+	err = translate(err)
+	if what.ID != "" {
+		return recordError("watch", what, err)
+	}
+	return &Error{Op: strings.TrimSuffix("watch "+what.Collection, " "), Err: err}
+}
+
+// begin returns where a watch begins.
+func (o *watchOptions) begin(rd *persist.Reader) (Position, error) {
+	view, err := rd.LastView()
+	if err != nil || o.from == nil {
+		return Position{Log: rd.Head(), View: view}, err
+	}
+	from, head := *o.from, rd.Head()
+	if from.Log.LSN < 0 || from.Log.LSN > head.LSN {
+		return from, ErrPosition
+	}
+	if from.Log.Epoch == 0 {
+		from.View, err = viewsBefore(rd, from.Log.LSN)
+		return from, err
+	}
+	at, ok := rd.CursorAt(from.Log.LSN)
+	if !ok || at != from.Log || from.View > view || view-from.View > persist.MaxViews {
+		return from, ErrPosition
+	}
+	return from, nil
+}
+
+// viewsBefore returns the last view change before the log reached a position.
+func viewsBefore(rd *persist.Reader, lsn crdt.LSN) (last int64, err error) {
+	for v, err := range rd.Views(0, 0) {
+		if err != nil || v.LSN >= lsn {
+			return last, err
 		}
-		ev.Diff, err = follow.differences(rd, row, c)
-		return err
-	})
-	ev.Deleted = ev.Value == nil
-	return ev, translate(err)
+		last = v.Seq
+	}
+	return last, nil
 }
