@@ -179,10 +179,10 @@ func (k *checker) indexes() error {
 			if detail == "is not in the index" {
 				c.WriteString("SELECT r.id FROM records r WHERE r.collection = " + c.arg(x.Collection) + " AND r.deleted = 0 AND (" +
 					c.arg(x.Ready) + " OR r.rid <= " + c.arg(x.Done) + ") AND NOT EXISTS (SELECT 1 FROM " + x.table() +
-					" f WHERE f.key = " + key + " AND f.id = r.id AND f.rid = r.rid)")
+					" f WHERE f.key = " + key + " AND f.id = r.id AND f.rid = r.rid) ORDER BY r.id")
 			} else {
 				c.WriteString("SELECT f.id FROM " + x.table() + " f WHERE NOT EXISTS (SELECT 1 FROM records r WHERE r.rid = f.rid AND r.id = f.id AND r.collection = " +
-					c.arg(x.Collection) + " AND r.deleted = 0 AND f.key = " + key + ")")
+					c.arg(x.Collection) + " AND r.deleted = 0 AND f.key = " + key + ") ORDER BY f.id")
 			}
 			for row, err := range k.r.dynamic(k.ctx, c) {
 				if err != nil {

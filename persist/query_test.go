@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -22,8 +23,8 @@ import (
 func shown(t testing.TB, s *persist.Store, objects map[string]string) {
 	t.Helper()
 	require.NoError(t, s.Commit(context.Background(), func(tx *persist.Tx) error {
-		for id, object := range objects {
-			if _, err := edit(tx, key(id), "actor", canonical(t, object)); err != nil {
+		for _, id := range slices.Sorted(maps.Keys(objects)) {
+			if _, err := edit(tx, key(id), "actor", canonical(t, objects[id])); err != nil {
 				return err
 			}
 		}
