@@ -34,6 +34,26 @@
 // it keeps the last few MiB of the log for them. It runs only while somebody
 // listens.
 //
+// # Watching
+//
+// A watcher holds a position, no events: it reads the log behind it when its loop asks for
+// more, so that one that stalls costs nothing. Listeners are kept by the record or
+// collection that concerns them (ears.go): a row costs those it concerns, and the
+// tailer notes for each what to pass over. On 2026-11-21, with 1,000 watchers of a
+// record or collection each, on two cores with a load of 24 (go test ./replica -run '^$'
+// -bench Watchers -benchtime 2000x), medians, of the same with one watcher; the limit is 1.2:
+//
+//	                          record  collection
+//	edit                      1.00    0.97
+//	edit, until it was told   1.05    1.05
+//
+// A query's watchers are concerned by all rows of its collection, and each judges for
+// itself whether the record is in, by what is shown when the loop comes to it. Deciding
+// from the history before and after each change, which was considered, would not do for
+// full text, which knows only what is now, nor after a change of the policy. A
+// loop may so hold states later than its position says; hence the first event of each
+// record behind From says enter or leave, never update.
+//
 // # Sessions
 //
 // The protocol stands in session.go. Both sides run the same code. Positions

@@ -32,6 +32,14 @@ func newFollower(r *Replica) *follower {
 // end is to be called when it is no longer used.
 func (f *follower) end() { f.r.followers.Add(-1) }
 
+// forget is for a change that is passed over: the next one does not build on what is
+// in memory.
+func (f *follower) forget(k crdt.Key) {
+	if e := f.cache.get(k); e != nil {
+		f.cache.remove(e)
+	}
+}
+
 // differences returns what the change c of a log row made different in what the
 // collection's policy shows.
 func (f *follower) differences(rd *persist.Reader, row *persist.LogRow, c *crdt.Change) ([]crdt.Difference, ConflictStep, error) {

@@ -21,6 +21,11 @@ const (
 	// holds for it now. Its history is what it was: Hash, Actor, Origin, Time and Diff
 	// are empty.
 	EventView
+	// EventContents tells of a record that a query selected when WatchQuery began; see
+	// Contents. LSN is that of the beginning.
+	EventContents
+	// EventReady: all contents were told. There is no record.
+	EventReady
 )
 
 // Event tells of one change of one record.
@@ -41,6 +46,7 @@ type Event struct {
 	Conflict ConflictStep
 	// Conflicts is how many conflicts the record had when the event was delivered.
 	Conflicts int
+	Query     QueryStep // what became of the record, in events of WatchQuery
 	// Position is where From goes on behind this event.
 	Position Position
 }
@@ -84,8 +90,17 @@ type Position struct {
 type WatchOption func(*watchOptions)
 
 type watchOptions struct {
-	from   *Position
-	latest bool
+	from     *Position
+	latest   bool
+	contents bool
+}
+
+func optionsOf(opts []WatchOption) *watchOptions {
+	o := new(watchOptions)
+	for _, opt := range opts {
+		opt(o)
+	}
+	return o
 }
 
 // From has a watch begin behind an event of an earlier one, with no event lost or
@@ -98,6 +113,12 @@ func From(p Position) WatchOption { return func(o *watchOptions) { o.from = &p }
 // log, so that a loop slower than the changes meets the newest state of each record and
 // none in between. Diff is empty and Conflict ConflictSame.
 func Latest() WatchOption { return func(o *watchOptions) { o.latest = true } }
+
+// Contents has WatchQuery begin with what the query selects, in its order, and an
+// EventReady; what changes meanwhile comes behind that, and nothing is missed. To go on
+// with From is good behind EventReady only. It does nothing to a watch with From, nor to
+// others than WatchQuery.
+func Contents() WatchOption { return func(o *watchOptions) { o.contents = true } }
 
 // Watch yields the changes of a collection ("" for all) that are committed from
 // now on, by this or another process, local or received, each once and in log
@@ -124,10 +145,7 @@ func failed(err error) iter.Seq2[Event, error] {
 }
 
 func (r *Replica) watch(ctx context.Context, what crdt.Key, opts []WatchOption) iter.Seq2[Event, error] {
-	var o watchOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o := optionsOf(opts)
 	var from Position
 	err := r.store.Read(ctx, func(rd *persist.Reader) (err error) {
 		from, err = o.begin(rd)
@@ -136,9 +154,15 @@ func (r *Replica) watch(ctx context.Context, what crdt.Key, opts []WatchOption) 
 	if err != nil {
 		return failed(watchError(what, err))
 	}
+	return r.loop(ctx, what, o, from, nil)
+}
+
+// loop returns the events behind a position. prepare, if not nil, is called when a loop
+// begins that listens already.
+func (r *Replica) loop(ctx context.Context, what crdt.Key, o *watchOptions, from Position, prepare func(*watchLoop) error) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		w := &watchLoop{r: r, what: what, latest: o.latest, pos: from.Log.LSN, view: from.View, yield: yield}
-		if err := w.run(ctx); err != nil && !errors.Is(err, errLoopEnded) {
+		if err := w.run(ctx, prepare); err != nil && !errors.Is(err, errLoopEnded) {
 			yield(Event{}, watchError(what, err))
 		}
 	}

@@ -11,20 +11,21 @@ import (
 // watchLoop is one loop over events. It keeps no events: it holds a position, and reads
 // behind it when the loop asks for more.
 type watchLoop struct {
-	r      *Replica
-	what   crdt.Key // as of ear
-	latest bool
-	pos    crdt.LSN // what is up to it was told
-	view   int64    // likewise
-	follow *follower
-	yield  func(Event, error) bool
+	r       *Replica
+	what    crdt.Key // as of ear
+	latest  bool
+	pos     crdt.LSN // what is up to it was told
+	view    int64    // likewise
+	follow  *follower
+	members *members // of a query; nil: all that wants says
+	yield   func(Event, error) bool
 }
 
 // errLoopEnded: the caller wants no more events.
 var errLoopEnded = errors.New("the loop has ended")
 
 // run yields events until the loop or ctx ends.
-func (w *watchLoop) run(ctx context.Context) error {
+func (w *watchLoop) run(ctx context.Context, prepare func(*watchLoop) error) error {
 	ctx, stop := w.r.scoped(ctx)
 	defer stop()
 	wake := make(chan struct{}, 1)
@@ -32,6 +33,11 @@ func (w *watchLoop) run(ctx context.Context) error {
 	defer w.r.tail.unlisten(ear)
 	w.follow = newFollower(w.r)
 	defer w.follow.end()
+	if prepare != nil {
+		if err := prepare(w); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
 	for {
 		more, err := w.step(ctx, ear)
 		if ctx.Err() != nil {
@@ -49,6 +55,21 @@ func (w *watchLoop) run(ctx context.Context) error {
 		case <-wake:
 		}
 	}
+}
+
+func (w *watchLoop) give(ev Event) error {
+	if !w.yield(ev, nil) {
+		return errLoopEnded
+	}
+	return nil
+}
+
+// read runs fn on a snapshot in which members is able to judge.
+func (w *watchLoop) read(ctx context.Context, fn func(*persist.Reader) error) error {
+	if w.members != nil {
+		return w.members.read(ctx, fn)
+	}
+	return w.r.store.Read(ctx, fn)
 }
 
 // step tells of the next rows of the log, or if there are none of view changes. more is
@@ -75,11 +96,11 @@ func (w *watchLoop) changes(ctx context.Context, rows []persist.LogRow) error {
 	for i := range rows {
 		if w.wants(rows[i].Key) {
 			ev, told, err := w.change(ctx, &rows[i])
+			if told && err == nil {
+				err = w.give(ev)
+			}
 			if err != nil {
 				return err
-			}
-			if told && !w.yield(ev, nil) {
-				return errLoopEnded
 			}
 		}
 		w.pos = rows[i].LSN
@@ -96,17 +117,29 @@ func (w *watchLoop) change(ctx context.Context, row *persist.LogRow) (ev Event, 
 	if row.Withdrawn() && !w.latest {
 		return ev, false, nil
 	}
-	err = w.r.store.Read(ctx, func(rd *persist.Reader) error {
+	err = w.read(ctx, func(rd *persist.Reader) error {
 		ev = Event{LSN: row.LSN, Key: row.Key, Hash: row.Hash, Time: row.Time, Origin: Origin{Local: row.Source == 0}}
 		rec, err := w.show(rd, &ev)
 		if err != nil || w.latest && rec != nil && rec.LSN > row.LSN {
 			return err
 		}
-		told = true
+		if told, err = w.judge(ctx, rd, row.RID, &ev); err != nil || !told {
+			w.follow.forget(row.Key)
+			return err
+		}
 		ev.Position = Position{crdt.Cursor{Epoch: w.r.epoch, LSN: row.LSN, Chain: row.Chain}, w.view}
 		return w.tell(rd, &ev, row)
 	})
 	return ev, told, err
+}
+
+// judge reports whether the event is to be told.
+func (w *watchLoop) judge(ctx context.Context, rd *persist.Reader, rid int64, ev *Event) (bool, error) {
+	if w.members == nil {
+		return true, nil
+	}
+	err := w.members.step(ctx, rd, rid, ev)
+	return ev.Query != QueryNone, err
 }
 
 // show reads what there is of the event's record now.
@@ -152,39 +185,59 @@ const viewPage = 256
 // views tells of the next view changes, and reports whether there were any.
 func (w *watchLoop) views(ctx context.Context) (more bool, err error) {
 	var events []Event
-	last := w.view
-	err = w.r.store.Read(ctx, func(rd *persist.Reader) error {
-		events, last = nil, w.view
-		at, _ := rd.CursorAt(w.pos)
-		for v, err := range rd.Views(w.view, viewPage) {
-			if err != nil {
-				return err
-			}
-			last = v.Seq
-			if !w.wants(v.Key) {
-				continue
-			}
-			ev := Event{Kind: EventView, LSN: v.LSN, Key: v.Key, Position: Position{at, v.Seq}}
-			rec, err := w.show(rd, &ev)
-			if err != nil {
-				return err
-			}
-			if later := rec != nil && rec.LSN > w.pos; !w.latest || !later {
-				events = append(events, ev)
-			}
+	last, missed := w.view, false
+	err = w.read(ctx, func(rd *persist.Reader) error {
+		newest, err := rd.LastView()
+		if missed = w.members != nil && newest-w.view > persist.MaxViews; missed || err != nil {
+			return err
 		}
-		return nil
+		events, last, err = w.viewEvents(ctx, rd)
+		return err
 	})
+	if missed && err == nil {
+		return true, w.missed(ctx)
+	}
 	if err != nil {
 		return false, err
 	}
 	more = last != w.view
 	for _, ev := range events {
 		w.view = ev.Position.View
-		if !w.yield(ev, nil) {
-			return false, errLoopEnded
+		if err := w.give(ev); err != nil {
+			return false, err
 		}
 	}
 	w.view = last
 	return more, nil
+}
+
+// viewEvents returns the events of the next view changes, and the last of these.
+func (w *watchLoop) viewEvents(ctx context.Context, rd *persist.Reader) (events []Event, last int64, err error) {
+	last = w.view
+	at, _ := rd.CursorAt(w.pos)
+	for v, err := range rd.Views(w.view, viewPage) {
+		if err != nil {
+			return nil, last, err
+		}
+		last = v.Seq
+		if !w.wants(v.Key) {
+			continue
+		}
+		ev := Event{Kind: EventView, LSN: v.LSN, Key: v.Key, Position: Position{at, v.Seq}}
+		rec, err := w.show(rd, &ev)
+		if err != nil {
+			return nil, last, err
+		}
+		if rec == nil || w.latest && rec.LSN > w.pos {
+			continue
+		}
+		told, err := w.judge(ctx, rd, rec.RID, &ev)
+		if err != nil {
+			return nil, last, err
+		}
+		if told {
+			events = append(events, ev)
+		}
+	}
+	return events, last, nil
 }
