@@ -52,6 +52,17 @@ func (tx *Tx) Stored(key crdt.Key) (*Record, error) {
 	return rec, nil
 }
 
+// FindLast looks through the whole log for a record's last row, for a record that does
+// not name it any more, and has the transaction go by that.
+func (tx *Tx) FindLast(rid int64) (crdt.LSN, error) {
+	row, err := tx.one(qFindLast, rid)
+	if err != nil {
+		return 0, err
+	}
+	tx.last[rid] = crdt.LSN(row.int(0))
+	return tx.last[rid], nil
+}
+
 // Records yields the records of a collection with an id behind after, by id,
 // deleted ones too; limit 0 means all. Loops over records may write others, and
 // the one at hand.

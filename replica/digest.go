@@ -128,6 +128,13 @@ func (r *Replica) digest(ctx context.Context, of *carry, fn func(*digestView) er
 	return translate(err)
 }
 
+// forget has all trees built anew.
+func (d *digests) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.trees = nil
+}
+
 // tree returns the tree as of the reader's snapshot. The caller holds mu.
 func (d *digests) tree(r *Replica, rd *persist.Reader, of *carry) (t *digestTree, err error) {
 	at := slices.IndexFunc(d.trees, func(t *digestTree) bool { return t.of.hash() == of.hash() })

@@ -461,6 +461,19 @@
 // watchers of all processes read like the log; that costs a row for each such record,
 // the last 100,000 are kept.
 //
+// # Repair and explanations
+//
+// Repair goes by what Check finds, so it writes nothing to a file that is sound, and only
+// what follows from changes: heads, clock, value and place in the log of a record. The
+// change that is damaged is named. It is not fetched again from a peer: its row, with
+// position and chain, is what peers' cursors point into, and what Compact leaves of a row
+// shows that one without data is possible; filling one in from a peer is still to be done.
+//
+// Explain writes nothing down for its own sake. A record that was refused along with
+// another's change is found by the change set. What a link carries is known to the process
+// that holds the link alone: cursors pass over what was left out, so Explain takes the
+// link's options.
+//
 // # A record without fields
 //
 // Automerge documents cannot be deleted. Deleting a record deletes all its

@@ -8,7 +8,7 @@ import (
 )
 
 type doctorCmd struct {
-	Repair bool `help:"First repair the forked records of which the branch held here gives way."`
+	Repair bool `help:"First repair what is stored of records beside their changes, and the forked records of which the branch held here gives way."`
 }
 
 // Help is shown by --help.
@@ -17,6 +17,9 @@ func (doctorCmd) Help() string {
 the forked records, the change sets that wait for another change, the refused changes, with peer and reason, and those of
 this replica that a peer refused: they are sent again when that lets this replica write more, or the record changes. Exits
 with 1 when the file has a problem; what is forked, waits or was refused is none.
+
+--repair first computes anew, from the changes of records, what is stored beside them: values, heads, clocks. Damaged changes
+are none of that: they are named, and stay as they are.
 
 A record is forked when a program was copied with its actor, and both copies wrote: two changes have one name, and no
 Automerge takes the second. --repair writes one of the branches anew under other actors; it says for each fork whether
@@ -83,6 +86,11 @@ type refusedLine struct {
 func (c *doctorCmd) Run(e *env) error {
 	d := diagnosis{Problems: []problemLine{}, Forked: []forkLine{}, Parked: []parkedLine{}, Quarantined: []refusedLine{}, Denied: []refusedLine{}}
 	err := e.replica(mustExist, func(r *replica.Replica) error {
+		if c.Repair {
+			if err := repair(e, r); err != nil {
+				return err
+			}
+		}
 		if err := d.addForks(e, r, c.Repair); err != nil {
 			return err
 		}
@@ -111,6 +119,18 @@ func (c *doctorCmd) Run(e *env) error {
 	}
 	if err == nil && len(d.Problems) > 0 {
 		err = fmt.Errorf("%s has %d problems", e.db, len(d.Problems))
+	}
+	return err
+}
+
+// repair rewrites what follows from changes, and says of which records.
+func repair(e *env, r *replica.Replica) error {
+	done, err := r.Repair(e.ctx)
+	for _, k := range done.Rewritten {
+		e.note("rewrote %s from its changes", k)
+	}
+	for _, d := range done.Damaged {
+		e.note("cannot repair %s: %v", d.Key, d.Err)
 	}
 	return err
 }

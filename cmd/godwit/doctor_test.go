@@ -32,6 +32,8 @@ func TestDoctorFindsDamage(t *testing.T) {
 		require.Contains(t, stdout.String(), "Tides")
 		require.Contains(t, stderr.String(), "godwit: "+file+" has 1 problems")
 	}
+	require.Contains(t, mustGodwit(t, "--db", file, "doctor", "--repair"), "has no problems")
+	require.Equal(t, "{\"title\":\"Tides\"}\n", mustGodwit(t, "--db", file, "get", "notes/1"))
 }
 
 // TestDoctorLists has a change set that waits, and a change that was refused.
