@@ -95,7 +95,7 @@ func (s *session) lastAck(ctx context.Context, cause error) {
 // holds reports whether there is an acknowledgement, and it is held back: then the sender
 // is woken in time. The caller holds mu.
 func (s *session) holds() bool {
-	if s.ack == nil || s.hasty || s.once || s.r.draining.Load() || oneShot(s.conn) {
+	if s.ack == nil || s.hasty || s.once || s.r.draining.Load() || s.leaving.Load() || oneShot(s.conn) {
 		return false
 	}
 	wait := s.pace.wait(time.Now())

@@ -54,6 +54,9 @@ func (o *sender) drain(ctx context.Context) (more bool, err error) {
 	if len(o.flight) > 0 || o.ack != nil || len(o.replies) > 0 || o.underWay.Load() > 0 {
 		return false, nil
 	}
+	if !o.r.draining.Load() {
+		return false, errLeft
+	}
 	return false, errDraining
 }
 

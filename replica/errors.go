@@ -24,6 +24,15 @@ var (
 	ErrExists = errors.New("the record exists already")
 	// ErrEmpty: a record without any field is no record; Delete removes one.
 	ErrEmpty = errors.New("a record needs at least one field")
+	// ErrLimit: the run has moved as much as it may (see MaxPerRun); there may be more,
+	// with which the next one goes on.
+	ErrLimit = errors.New("the limit of the run is reached: the next one goes on")
+	// ErrPaused: the link does not exchange anything before Resume, or Reconnect.
+	ErrPaused = errors.New("the link is paused")
+	// ErrOffline: SetOnline says that there is no path.
+	ErrOffline = errors.New("there is no path to any peer, by SetOnline")
+	// ErrNoLinks: SyncOnce was called without any connection.
+	ErrNoLinks = errors.New("there are no links: Connect them first, with OnDemand if there is no other schedule")
 	// ErrReserved: collections that begin with "_" are godwit's own.
 	ErrReserved = errors.New("collections that begin with an underscore are reserved")
 	// ErrNoFullText: this program was built without SQLite's full text.

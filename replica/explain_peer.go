@@ -178,7 +178,7 @@ func (r *Replica) pathTo(peer int64, link string) (path pathTo, live bool) {
 			path.carries, live = []*carry{s.out}, true
 		}
 	}
-	for c := range r.links {
+	for _, c := range r.control.all() {
 		if live || link == "" || c.link.String() != link {
 			continue
 		}

@@ -11,7 +11,7 @@ import (
 // ErrSelector is wrapped by errors about what a link is to carry.
 var ErrSelector = errors.New("bad selector")
 
-// LinkOption says that a link carries less than everything.
+// LinkOption says what a link carries, less than everything, or when: see Every.
 type LinkOption func(*terms)
 
 // Only has the link carry the records of a scope, in both directions. A condition
@@ -35,6 +35,9 @@ func dialTerms(link transport.Link, opts []LinkOption) (terms, error) {
 	}
 	if t.want.None() && t.push.None() {
 		return t, fmt.Errorf("%w: nothing would be sent nor received", ErrSelector)
+	}
+	if err := t.plan.check(); err != nil {
+		return t, err
 	}
 	for _, s := range []transport.Scope{t.want, t.push} {
 		if err := checkScope(s); err != nil {

@@ -66,7 +66,7 @@ func (r *Replica) glimpses() (sessions map[int64]glimpse, links map[string]LinkS
 		}
 		sessions[s.peerID] = g
 	}
-	for c := range r.links {
+	for _, c := range r.control.all() {
 		st := c.Status()
 		links[st.Link] = st
 	}

@@ -50,6 +50,9 @@ func (s *session) receive(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if s.turnsAway(f) {
+			continue
+		}
 		switch f := f.(type) {
 		case *transport.Changes:
 			if f, err = s.unpack(ctx, f); err != nil {
@@ -158,6 +161,7 @@ func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 		}
 	}
 	d.through, d.end, d.unequal, d.prompt, d.last = f.Through, f.End, f.Unequal, f.Prompt, true
+	s.spend(measure(f))
 	return s.deliver(ctx, d)
 }
 
@@ -273,6 +277,7 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	}
 	s.r.counters.refuse(exceptions)
 	s.counts.Quarantined += len(exceptions) - s.lack(exceptions)
+	s.level()
 	held := s.holds()
 	s.mu.Unlock()
 	if s.underWay.Add(-int64(len(all))); !held {
@@ -320,7 +325,11 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 		}
 	}
 	defer s.r.stir()
-	return s.land(ctx, through)
+	if err := s.land(ctx, through); err != nil {
+		return err
+	}
+	s.level()
+	return nil
 }
 
 // land takes what was acknowledged out of the flight. The caller holds mu.

@@ -29,6 +29,7 @@ type Replica struct {
 	indexing rebuilds // of indexes on fields
 	digests  digests
 	presence *presence
+	control  *control
 	compiled sync.Map // policies: collection and text -> *crdt.View
 	schemas  sync.Map // of typed collections: reflect.Type -> *schema
 	uuids    uuids
@@ -45,7 +46,6 @@ type Replica struct {
 
 	sessMu   sync.Mutex // guards sessions, links and closed
 	sessions map[*session]struct{}
-	links    map[*Connection]struct{} // that are kept up
 	closed   bool
 
 	stirMu  sync.Mutex // guards stirs
@@ -64,8 +64,8 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
 	}
-	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, links: map[*Connection]struct{}{}, stirs: map[chan struct{}]struct{}{},
-		left: make(chan struct{}, 1), rebuilds: newRebuilds(), indexing: newRebuilds()}
+	r := &Replica{store: store, opts: opts, sessions: map[*session]struct{}{}, stirs: map[chan struct{}]struct{}{},
+		left: make(chan struct{}, 1), rebuilds: newRebuilds(), indexing: newRebuilds(), control: newControl()}
 	r.id, r.epoch = store.Identity()
 	r.counters = opts.counters
 	r.hlc = crdt.NewHLC(opts.Now, opts.MaxClockAhead)

@@ -133,11 +133,14 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	case pong != nil:
 		return true, o.conn.Send(ctx, pong)
 	case reply != nil:
-		if f, ok := reply.(*transport.Changes); ok && o.packer != nil {
-			reply = o.packer.Pack(f)
+		if f, ok := reply.(*transport.Changes); ok {
+			o.spend(measure(f))
+			if o.packer != nil {
+				reply = o.packer.Pack(f)
+			}
 		}
 		return true, o.conn.Send(ctx, reply)
-	case o.r.draining.Load():
+	case o.r.draining.Load() || o.leaving.Load():
 		return o.drain(ctx)
 	case o.compares() || !room:
 		return false, nil
@@ -189,6 +192,7 @@ func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 		return true, o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos})
 	}
 	defer o.mu.Unlock()
+	o.level()
 	if o.ends() && o.peerDone && len(o.flight) == 0 && o.ack == nil && !o.due {
 		return false, errDone
 	}
@@ -210,16 +214,14 @@ func (s *session) overdue() bool {
 
 // ship sends a frame and notes it as in flight.
 func (o *sender) ship(ctx context.Context, f *transport.Changes) error {
-	bytes, changes := 64, 0
-	for _, set := range f.Sets {
-		changes += len(set.Members)
-		bytes += set.Size()
-	}
+	changes, bytes := measure(f)
+	o.spend(changes, bytes)
 	o.mu.Lock()
+	o.ended = o.ended || f.End
 	if len(o.flight) == 0 {
 		o.heard = time.Now()
 	}
-	o.flight = append(o.flight, flight{through: f.Through, bytes: bytes})
+	o.flight = append(o.flight, flight{through: f.Through, bytes: 64 + bytes})
 	o.counts.ChangesSent += changes
 	f.Prompt = o.wanted > 0
 	if f.Through.LSN >= o.wanted {
@@ -287,7 +289,7 @@ func (o *sender) pack(rows []persist.LogRow) {
 	for len(rows) > 0 {
 		n := setRows(rows)
 		set, bytes := o.pick(rows[:n])
-		if f != nil && (size+bytes > frameBytes || len(f.Sets) == setsPerFrame) {
+		if f != nil && (size+bytes > o.plan.limit.frameBytes() || len(f.Sets) >= o.plan.limit.frameSets()) {
 			emit()
 		}
 		if len(set.Members) > 0 {

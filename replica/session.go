@@ -63,6 +63,7 @@ type session struct {
 	at     crdt.Cursor // how far we have read the peer's log, durably
 	acked  crdt.Cursor // how far the peer has read ours, durably
 	flight []flight    // sent and not acked
+	ended  bool        // this side has told the peer that it has sent all it had
 	heard  time.Time   // when something was acknowledged, or sent with nothing in flight
 	idle   bool        // the sender has nothing to do when an acknowledgement comes
 	rewind bool        // the peer asked for a resend from acked
@@ -77,6 +78,8 @@ type session struct {
 	refusals []transport.Exception // ours, that the peer did not take; bounded
 	refused  refused               // of earlier sessions too, under the rights of this one
 	retried  []int64               // rows of refusals that no longer count
+
+	leaves
 
 	denied int // sets of the peer's, for lack of rights; for the writer goroutine
 }
@@ -111,6 +114,9 @@ type terms struct {
 
 	verify   *VerifyResult // to be filled: this session only compares
 	progress func(differing int)
+
+	plan plan
+	of   *Connection // that holds it; nil: none does
 }
 
 // run speaks with the peer until one side ends it or ctx does. It closes conn.
@@ -133,9 +139,11 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	defer r.register(s, false)
 	r.presence.join(s)
 	defer r.presence.part(s)
+	s.of.up(s)
 	err = s.loops(ctx)
 	s.lastAck(ctx, err)
-	if errors.Is(err, errDone) {
+	s.left = errors.Is(err, errLeft)
+	if errors.Is(err, errDone) || s.left {
 		err = nil
 	}
 	s.tell(ctx, err)

@@ -27,6 +27,11 @@ func TestBackoff(t *testing.T) {
 	huge := transport.Backoff{Min: 1, Max: math.MaxInt64}
 	require.Positive(t, huge.Delay(1000, half))
 	require.Equal(t, 500*time.Millisecond, transport.Backoff{Min: time.Hour, Max: time.Second}.Delay(0, half))
+
+	linear := transport.Backoff{Min: 100 * time.Millisecond, Max: 400 * time.Millisecond, Step: 100 * time.Millisecond}
+	for attempt, want := range []time.Duration{50, 100, 150, 200, 200} {
+		require.Equal(t, want*time.Millisecond, linear.Delay(attempt, half), "attempt %d", attempt)
+	}
 }
 
 func TestCodeOf(t *testing.T) {

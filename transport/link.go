@@ -15,3 +15,10 @@ type Link interface {
 	// String names the link for people and logs; it holds no secrets.
 	String() string
 }
+
+// Prober is implemented by a Link that can find out whether its peer can be reached,
+// for less than a dial costs.
+type Prober interface {
+	// Probe asks the peer itself; nil means that it answered. Safe for concurrent use.
+	Probe(ctx context.Context) error
+}
