@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godwitdb/godwit/replica"
 	"github.com/godwitdb/godwit/transport"
@@ -90,7 +91,8 @@ func printSync(e *env, s synced) error {
 }
 
 type connectCmd struct {
-	URLs []string `arg:"" optional:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME, or nats://HOST/NAME."`
+	URLs  []string      `arg:"" optional:"" name:"url" sep:"none" help:"Spaces: http(s)://HOST/spaces/NAME, or nats://HOST/NAME."`
+	Every time.Duration `placeholder:"TIME" help:"Exchange what there is each time this has passed, as in 5m, and hang up in between. For URLs; on a local network changes go out at once."`
 	linkFlags
 
 	selectorFlags
@@ -103,6 +105,7 @@ func (connectCmd) Help() string {
 breaks is dialled again; one that is refused for good (no rights, another space) ends the program.
 ` + lanHelp + selectorHelp + `
     godwit connect http://localhost:8080/spaces/crew
+    godwit connect http://localhost:8080/spaces/crew --every 5m
     godwit connect nats://localhost:4222/crew
     godwit connect --lan crew --lan-key lan.key`
 }
@@ -114,6 +117,9 @@ func (c *connectCmd) Run(e *env) error {
 	}
 	if len(c.URLs) == 0 && c.LAN == "" {
 		return usagef("name a space by its URL, or --lan SPACE")
+	}
+	if c.Every < 0 {
+		return usagef("--every %v: want a time that is positive", c.Every)
 	}
 	e.space = c.LAN
 	var links []transport.Link
@@ -145,8 +151,12 @@ func (c *connectCmd) Run(e *env) error {
 			defer stop()
 			links = append(links, more...)
 		}
+		opts := c.options()
+		if c.Every != 0 {
+			opts = append(opts, replica.Every(c.Every))
+		}
 		for _, link := range links {
-			conn, err := r.Connect(link, c.options()...)
+			conn, err := r.Connect(link, opts...)
 			if err != nil {
 				return err
 			}

@@ -44,6 +44,10 @@
 // that fails three times in a row while POSTs are answered is left for the next
 // one, in place too.
 //
+// A HEAD request is answered with Godwit-Code "here", whoever sends it: by that a link
+// finds out that the way to the hub is open again (transport.Prober), without a token
+// or a session.
+//
 // Below the WebSocket a connection is virtual: each way a stream of bytes, of
 // messages behind their length in 4 bytes (big-endian), and each byte has a position
 // (stream.go). So a message may be larger than any body, a body may be cut anywhere,

@@ -88,6 +88,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseWith(w, http.StatusNotFound, transport.CodeSpace, "no such space: want /spaces/NAME, NAME being 1 to 64 of a-z, 0-9 and ._-")
 		return
 	}
+	if r.Method == http.MethodHead {
+		s.here(w)
+		return
+	}
 	grant, ok := s.authorize(w, r, space)
 	switch {
 	case !ok:
