@@ -67,6 +67,26 @@
 // log position, from earlier ones by whose it is. A peer restored from an old backup
 // may have lost what it once sent; reconciliation finds that.
 //
+// # When links exchange
+//
+// A Connection makes appointments (appointment.go): the next session is due now, after a
+// backoff, when Every has passed, or when somebody asks. Appointments are kept by the
+// wall clock, looked at every 10 s, because timers stand still while a machine sleeps;
+// and by the timer, for when the wall clock is set back. A path that returns (SetOnline,
+// Resume, a transport.Prober that got an answer) brings the appointment forward. Only
+// what fails to reach the peer counts as a failed attempt: not a session that broke
+// off, nor one that was cut by SetOnline. What the application says of the network
+// holds more than what a probe would find: nothing is probed while it says offline.
+//
+// A run that has moved its limit is left as Drain leaves a session: what is under way is
+// acknowledged, what comes after is turned away, unacknowledged, and comes again. The
+// peer's last few frames, up to its window of 4 MiB, may be sent twice for that.
+//
+// Collections have no priority within a session. A log is sent in order, because a
+// cursor is what says how far the peer is. To have some records overtake others, give
+// them a link of their own (Only, with EvenMetered while the rest waits). Sets that
+// span what is urgent and what is not then come in two parts, as with any Only.
+//
 // # Reconciliation
 //
 // Streams give speed, reconciliation gives correctness. It is range-based set
