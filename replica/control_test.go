@@ -282,7 +282,7 @@ func TestMaxPerRun(t *testing.T) {
 			sent, received = sent+n.ChangesSent, received+n.ChangesReceived
 			require.Less(t, runs, 20)
 		}
-		require.Greater(t, runs, 3)
+		require.GreaterOrEqual(t, runs, 3)
 		require.Equal(t, []int{each, each}, []int{sent, received})
 		requireEqual(t, d.laptop, d.hub)
 		for _, p := range status(t, d.hub).Peers {
