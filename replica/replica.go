@@ -44,7 +44,7 @@ type Replica struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // sessions, links and the tailer
 
-	sessMu   sync.Mutex // guards sessions, links and closed
+	sessMu   sync.Mutex // guards sessions and closed
 	sessions map[*session]struct{}
 	closed   bool
 
