@@ -81,7 +81,7 @@ func (r *Replica) FollowSync(ctx context.Context) iter.Seq[SyncStatus] {
 		wake := make(chan struct{}, 1)
 		r.control.follow(wake, true)
 		defer r.control.follow(wake, false)
-		ear := r.tail.listen(func() { signal(wake) }, nil, false)
+		ear := r.tail.listen(func() { signal(wake) }, crdt.Key{}, false)
 		defer r.tail.unlisten(ear)
 		last, first := SyncStatus{}, true
 		for {
