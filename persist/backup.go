@@ -53,7 +53,7 @@ func (s *Store) backup(ctx context.Context, path string, opts BackupOptions) err
 		return err
 	}
 	defer os.Remove(tmp) // when it has its name, there is none
-	copied := readWith(src, s.epoch, s.expanded, func(*Reader) error { return copyPages(ctx, src, tmp, opts.Progress) })
+	copied := s.readWith(src, func(*Reader) error { return copyPages(ctx, src, tmp, opts.Progress) })
 	if copied != nil {
 		return copied
 	}

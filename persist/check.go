@@ -92,7 +92,7 @@ func (k *checker) log() error {
 		if err != nil {
 			return err
 		}
-		l, err := parseLogRow(row)
+		l, err := k.r.parseLogRow(row)
 		problem := func(kind, detail, advice string) {
 			k.each(Problem{Kind: kind, Key: l.Key, LSN: l.LSN, Detail: detail, Advice: advice})
 		}
@@ -111,7 +111,7 @@ func (k *checker) log() error {
 		if h, ok := chunkHash(l.Data); len(l.Data) > 0 && (!ok || h != l.Hash) {
 			problem("hash", "the stored bytes are not those of the change "+l.Hash.String(), adviceRestore)
 		}
-		if p := crdt.LSN(row.int(10)); p != k.last[l.RID] {
+		if p := crdt.LSN(row.int(11)); p != k.last[l.RID] {
 			problem("prev", fmt.Sprintf("the record's row before it is %d, not %d", k.last[l.RID], p), adviceRestore)
 		}
 		k.last[l.RID] = l.LSN
@@ -146,7 +146,7 @@ func (k *checker) records() error {
 		if err != nil {
 			return err
 		}
-		rec, err := parseRecord(row)
+		rec, err := k.r.parseRecord(row)
 		if err != nil {
 			k.each(Problem{Kind: "row", Key: rec.Key, Detail: err.Error(), Advice: adviceRebuild})
 			continue
@@ -173,7 +173,11 @@ func (k *checker) record(rec *Record) error {
 			return err
 		}
 		lsn = crdt.LSN(row.int(0))
-		data := row.blob(1)
+		data, err := k.r.changeOf(row.int(0), row.int(3), row.blob(1))
+		if err != nil {
+			problem("sealed", err.Error(), adviceRestore)
+			continue
+		}
 		if lsn <= upTo && len(snap) > 0 {
 			if hash := snap[0].Hash(); string(hash[:]) != string(row.blob(2)) {
 				problem("snapshot", "the snapshot has the change "+hash.String()+" here", adviceRestore)
@@ -215,7 +219,7 @@ func (k *checker) snapshot(rec *Record) (changes []*crdt.Change, upTo crdt.LSN, 
 	if err != nil || row == nil {
 		return nil, 0, true, err
 	}
-	s, err := parseSnapshot(row)
+	s, err := k.r.parseSnapshot(row)
 	if err == nil {
 		changes, err = s.Changes()
 	}

@@ -146,6 +146,10 @@ func (c *conn) exec(q query, args ...driver.Value) (changed int64, err error) {
 		return 0, err
 	}
 	defer done()
+	return st.exec(args)
+}
+
+func (st *stmt) exec(args []driver.Value) (changed int64, err error) {
 	res, err := st.s.ExecContext(context.Background(), st.bind(args))
 	st.unbind()
 	if err != nil {

@@ -99,6 +99,53 @@
 // under them, and functions but load_extension. Views are temporary, so nothing
 // about them is in the file.
 //
+// # Encryption
+//
+// Content is what somebody wrote, or what says something about it: changes, snapshots,
+// stored values, parked sets, refused changes, policies, and texts of errors
+// (sealedTables). Each such column is sealed by itself, XChaCha20-Poly1305 of
+// golang.org/x/crypto with a random nonce, so that SQLite stays what it is: indexes,
+// transactions, several processes and its own recovery. Bound to it is where it
+// stands: column, and what names the row. So a value that is copied to another row or
+// column does not open. A row says which key it was sealed with, 0 for none; that is
+// how reading works while a file is converted, at no cost for a plain one. A sealed
+// text stands in a column of text, which SQLite stores byte by byte.
+//
+// The content's key is random and in the box, with the state of the encryption; the
+// box is sealed with the key of Options, or one that Argon2id derives of a passphrase,
+// its parameters and salt beside it and bounded before they are used. Who has no key
+// cannot alter the state, as to have a program store plain text. Relock seals the box
+// anew: at once. Rekey replaces the content's key too, and so has to seal everything
+// anew. It has the simple name since only that makes an old key worthless for somebody
+// who had the file once: with the box of an old copy he has the content's key.
+//
+// A change of the encryption is a new box, which says what is under way; then rows are
+// converted, in transactions small enough not to hold others up; then the file is
+// written anew (VACUUM) and the WAL emptied into it; then a box says that it is over.
+// A kill leaves one of these states, and whoever opens the file goes on. What VACUUM
+// does is needed: SQLite's secure_delete was tried instead, and of 191 places of a word
+// in a file 159 were still there when all rows had been converted, in gaps of pages
+// that were split. Afterwards nothing of it is in the file or its WAL. What a disk keeps
+// of blocks that a file has given up, and swapped memory, is not in our hands.
+//
+// What stays visible: collections and IDs of records, what waits and was refused of
+// them, and the heads, hashes, actors, sequence numbers, times, sizes, order and
+// conflicts of changes, what is deleted, the space, and peers, with name and position.
+// A hash is one of content, so who can guess a change exactly can confirm the guess. What
+// is empty is seen to be empty.
+//
+// SQL sees through it by a function, godwit_open, which every connection has: a call
+// and a decryption for each value that a statement looks into, some 3 us. An index is
+// plain text by its nature, and so are the words of a full text; both are refused
+// unless SetPlainFields declared the field, also when a file that has them is to be
+// encrypted.
+//
+// What it is for: a file that somebody gets to read, or alters. An altered value is an
+// error, or damage that Check names; but whoever can write the file can also put an
+// older one in its place, or an older value of the same cell, and SQL can be told to
+// store elsewhere what passes through. SQL over stored values (Duplicates) takes plain
+// text that was put in for what it is; reading and Check do not.
+//
 // # Measured
 //
 // On two cores, against raw SQLite (database/sql, prepared statements, same

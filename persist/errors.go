@@ -35,6 +35,17 @@ var (
 	ErrReadOnly = errors.New("the file or its folder is read-only: this user has to be allowed to write both")
 	// ErrNotFile: the path names a folder or a device.
 	ErrNotFile = errors.New("not a regular file")
+	// ErrEncrypted: the file is encrypted, and no key was given.
+	ErrEncrypted = errors.New("the file is encrypted: give its key")
+	// ErrWrongKey: the file is locked with another key, or the part of it that says
+	// with which was altered. It was not modified.
+	ErrWrongKey = errors.New("wrong key")
+	// ErrNotEncrypted: a key was given for a file that is not encrypted.
+	ErrNotEncrypted = errors.New("the file is not encrypted: open it without a key, then encrypt it")
+	// ErrUnfinished: all content is stored as it was asked for, but somebody reads
+	// the file and so holds what was there before. It goes away when the file is
+	// opened the next time, or the call is repeated.
+	ErrUnfinished = errors.New("others who read the file keep what was overwritten in it: repeat this when they are done, or open the file again")
 	// ErrNoFolder: the folder that should hold the file does not exist.
 	ErrNoFolder = errors.New("folder does not exist: create it first")
 )

@@ -23,3 +23,26 @@ func FailCommit(tx *Tx) {
 		return 1
 	})
 }
+
+// AfterStep has f called after each step of encrypting, decrypting and re-keying.
+func (o *Options) AfterStep(f func(step string)) { o.afterStep = f }
+
+// ParseKDF and ParseBox are decoders of what a file says of its encryption.
+func ParseKDF(s string) (KeyCost, []byte, error) { return parseKDF(s) }
+
+// ParseBox decodes a box and encodes it again.
+func ParseBox(b []byte) (again []byte, err error) {
+	x, err := parseBox(b)
+	if err != nil {
+		return nil, err
+	}
+	return x.append(nil), nil
+}
+
+// Queries returns the text of every prepared statement.
+func Queries() (all []string) {
+	for _, q := range queries {
+		all = append(all, q.sql)
+	}
+	return all
+}

@@ -93,7 +93,10 @@ func (tx *Tx) EnsureText(collection string, fields []string) (changed bool, err 
 	if len(fields) == 0 {
 		return true, nil
 	}
-	return true, tx.createText(collection, fields)
+	if err := tx.createText(collection, fields); err != nil {
+		return false, err
+	}
+	return true, tx.checkPlain()
 }
 
 func (tx *Tx) createText(collection string, fields []string) error {
@@ -211,7 +214,7 @@ func (tx *Tx) fillText(ctx context.Context, t *TextIndex) error {
 // enterText writes the words of the records that which, SQL about a RID, holds for. A
 // string has words, and so has a list of strings.
 func (tx *Tx) enterText(ctx context.Context, t *TextIndex, which func(c *compiler, rid string) string) error {
-	c := &compiler{json: tx.viewJSON("r")}
+	c := &compiler{json: viewJSON("r")}
 	c.WriteString("INSERT INTO " + t.table() + " (rowid, " + t.columns() + ") SELECT r.rid")
 	for _, f := range t.Fields {
 		path, err := fieldPath(f)

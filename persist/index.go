@@ -61,13 +61,16 @@ func (tx *Tx) EnsureIndex(collection, field string) (created bool, err error) {
 		return false, err
 	}
 	x := &FieldIndex{ID: row.int(0), Collection: collection, Field: field}
-	return true, tx.fail(tx.createIndex(x, path))
+	if err := tx.createIndex(x, path); err != nil {
+		return false, tx.fail(err)
+	}
+	return true, tx.checkPlain()
 }
 
 // createIndex makes an index's table, and the triggers that keep it. An update that
 // leaves the key as it was writes nothing.
 func (tx *Tx) createIndex(x *FieldIndex, path string) error {
-	key := func(alias string) string { return keyAt("(" + tx.viewJSON(alias) + ", " + literal(path) + ")") }
+	key := func(alias string) string { return keyAt("(" + viewJSON(alias) + ", " + literal(path) + ")") }
 	t, ours := x.table(), ".collection = "+literal(x.Collection)
 	remove := fmt.Sprintf("DELETE FROM %s WHERE key = %s AND id = OLD.id AND rid = OLD.rid;", t, key("OLD"))
 	insert := fmt.Sprintf("INSERT OR IGNORE INTO %s SELECT %s, NEW.id, NEW.rid WHERE NEW.deleted = 0;", t, key("NEW"))
@@ -148,7 +151,7 @@ func (tx *Tx) EnterIndex(ctx context.Context, x *FieldIndex, rids []int64, last 
 	if err != nil {
 		return tx.fail(err)
 	}
-	c := &compiler{json: tx.viewJSON("r")}
+	c := &compiler{json: viewJSON("r")}
 	c.WriteString("INSERT OR IGNORE INTO " + x.table() + " SELECT " + keyAt(c.at(path)) + ", r.id, r.rid FROM json_each(" + c.arg(string(list)) +
 		") e CROSS JOIN records r ON r.rid = e.value WHERE r.collection = " + c.arg(x.Collection) + " AND r.deleted = 0")
 	if err := tx.execDynamic(ctx, c); err != nil || !last {

@@ -66,13 +66,16 @@ func (r *Reader) ChangesBack(rid int64) iter.Seq2[LogRow, error] {
 			if row, err = r.one(qLogAt, int64(at)); err != nil || row == nil {
 				break
 			}
-			l := LogRow{LSN: at, RID: rid, Source: row.int(3), Data: row.blob(4)}
+			l := LogRow{LSN: at, RID: rid, Source: row.int(3)}
 			prev := crdt.LSN(row.int(0))
 			if err = stored("log row", at, errors.Join(row.fill(l.Set[:], 1), row.fill(l.Hash[:], 2))); err != nil {
 				break
 			}
 			if prev >= at {
 				err = stored("log row", at, errCorrupt)
+				break
+			}
+			if l.Data, err = r.sentOf(int64(at), row.int(5), row.blob(4)); err != nil {
 				break
 			}
 			if len(l.Data) == 0 {

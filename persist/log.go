@@ -119,9 +119,9 @@ func (r *Reader) chunksBack(rid int64) (chunks [][]byte, at crdt.LSN, err error)
 			return nil, 0, stored("log row", at, errCorrupt)
 		}
 		if withdrawn := row.int(1) < 0; !withdrawn {
-			data := row.blob(2)
-			if len(data) == 0 {
-				return chunks, at, nil
+			data, err := r.changeOf(int64(at), row.int(3), row.blob(2))
+			if len(data) == 0 || err != nil {
+				return chunks, at, err
 			}
 			chunks = append(chunks, data)
 		}
@@ -164,7 +164,7 @@ func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) {
 		rows = make([]LogRow, 0, min(n, maxBytes/256))
 	}
 	begin, bytes := 0, 0 // of the set being read; of all
-	for row, err := range scan(r, parseLogRow, qLog, int64(after)) {
+	for row, err := range scan(r, r.parseLogRow, qLog, int64(after)) {
 		if err == nil && len(row.Data) == 0 {
 			row.Data, err = r.dataOf(row.RID, row.Hash)
 		}
@@ -183,18 +183,38 @@ func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) {
 	return rows, nil
 }
 
-// parseLogRow reads the columns of qLog.
-func parseLogRow(row row) (LogRow, error) {
+// changeOf returns the chunk of a log row.
+func (r *Reader) changeOf(lsn, sealed int64, data []byte) ([]byte, error) {
+	data, err := r.unseal(sealed, columnChange, r.rowID(lsn), data)
+	return data, stored("log row", lsn, err)
+}
+
+// sentOf is changeOf for those who read the log. Damage is no error to them: nil
+// then stands for the change, as altered bytes would, and no other record is kept
+// from anybody.
+func (r *Reader) sentOf(lsn, sealed int64, data []byte) ([]byte, error) {
+	data, err := r.changeOf(lsn, sealed, data)
+	if errors.Is(err, errCorrupt) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// parseLogRow reads the columns of qLog. Data is nil if it cannot be decrypted.
+func (r *Reader) parseLogRow(row row) (LogRow, error) {
 	l := LogRow{
 		LSN:    crdt.LSN(row.int(0)),
 		RID:    row.int(3),
 		Source: row.int(5),
 		Time:   row.int(6),
-		Data:   row.blob(7),
 		Key:    crdt.Key{Collection: row.text(8), ID: row.text(9)},
 	}
 	err := errors.Join(row.fill(l.Chain[:], 1), row.fill(l.Set[:], 2), row.fill(l.Hash[:], 4))
-	return l, stored("log row", l.LSN, err)
+	if err != nil {
+		return l, stored("log row", l.LSN, err)
+	}
+	l.Data, err = r.sentOf(row.int(0), row.int(10), row.blob(7))
+	return l, err
 }
 
 // Append adds the row to the end of the log and sets its LSN and Chain. RID and
@@ -215,7 +235,7 @@ func (tx *Tx) Append(row *LogRow) error {
 	}
 	next := crdt.Cursor{Epoch: tx.epoch, LSN: tx.head.LSN + 1, Chain: tx.head.Chain.Next(row.Key, row.Hash)}
 	_, err = tx.exec(qAppend, int64(next.LSN), next.Chain[:], row.Set[:], row.RID, int64(prev), row.Hash[:],
-		row.Source, row.Time, row.Data)
+		row.Source, row.Time, tx.seal(columnChange, tx.rowID(int64(next.LSN)), row.Data), tx.sealing.number())
 	if err != nil {
 		return err
 	}

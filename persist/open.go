@@ -20,7 +20,7 @@ const applicationID = 0x67647774
 
 // openWriter checks what is at path without touching it, creates or migrates
 // the file and returns the connection that writes.
-func openWriter(ctx context.Context, path string, opts *Options) (*conn, error) {
+func openWriter(ctx context.Context, path string, opts *Options, v *vault) (*conn, error) {
 	if err := inspect(path, opts.BusyTimeout); err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func openWriter(ctx context.Context, path string, opts *Options) (*conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareWriter(ctx, c, opts); err != nil {
+	if err := prepareWriter(ctx, c, opts, v); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -78,10 +78,15 @@ func requireWritable(paths ...string) error {
 // awaitHeader is inspectHeader, but for a file that another process is creating:
 // while its first transaction is under way, what stands there is no database yet.
 func awaitHeader(path string, patience time.Duration) error {
+	quiet := 0 // looks in a row without a journal: a transaction can begin and end within one
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		_, journal := os.Stat(path + "-journal")
+		_, before := os.Stat(path + "-journal")
 		err := inspectHeader(path)
-		if !errors.Is(err, ErrNotOurs) || journal != nil || time.Now().After(deadline) {
+		_, after := os.Stat(path + "-journal")
+		if quiet++; before == nil || after == nil {
+			quiet = 0
+		}
+		if !errors.Is(err, ErrNotOurs) || quiet == 2 || time.Now().After(deadline) {
 			return err
 		}
 	}
@@ -149,8 +154,11 @@ func checkVersion(v any) error {
 	return nil
 }
 
-func prepareWriter(ctx context.Context, c *conn, opts *Options) error {
-	if err := setUp(c, opts.BusyTimeout, 8<<10); err != nil {
+func prepareWriter(ctx context.Context, c *conn, opts *Options, v *vault) error {
+	if err := setUp(c, opts.BusyTimeout, 8<<10, v); err != nil {
+		return err
+	}
+	if err := v.loadFirst(c); err != nil {
 		return err
 	}
 	if err := migrate(c); err != nil {
@@ -164,7 +172,10 @@ func prepareWriter(ctx context.Context, c *conn, opts *Options) error {
 }
 
 // setUp sets what every connection of ours has.
-func setUp(c *conn, busy time.Duration, cacheKiB int) error {
+func setUp(c *conn, busy time.Duration, cacheKiB int, v *vault) error {
+	if err := v.register(c); err != nil {
+		return err
+	}
 	return c.run(fmt.Sprintf("PRAGMA busy_timeout = %d; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d;",
 		busy.Milliseconds(), cacheKiB))
 }
@@ -204,12 +215,12 @@ func isBusy(err error) bool {
 }
 
 // openReader opens a connection that only reads.
-func openReader(path string, busy time.Duration) (*conn, error) {
+func openReader(path string, busy time.Duration, v *vault) (*conn, error) {
 	c, err := connect(path, "ro")
 	if err != nil {
 		return nil, err
 	}
-	if err := setUp(c, busy, 2<<10); err != nil {
+	if err := setUp(c, busy, 2<<10, v); err != nil {
 		c.close()
 		return nil, err
 	}

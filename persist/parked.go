@@ -63,8 +63,15 @@ func (r *Reader) ParkedOn(key crdt.Key) iter.Seq2[*ParkedSet, error] {
 
 // parseParked reads the columns of parkedColumns, and the waits.
 func (r *Reader) parseParked(row row) (*ParkedSet, error) {
-	p := &ParkedSet{ID: row.int(0), Peer: row.int(1), Reason: row.text(3), Time: row.int(4), Data: row.blob(5)}
-	if err := row.fill(p.Set[:], 2); err != nil {
+	p := &ParkedSet{ID: row.int(0), Peer: row.int(1), Time: row.int(4)}
+	err := row.fill(p.Set[:], 2)
+	if err == nil {
+		p.Reason, err = r.unsealText(row.int(6), columnParkedReason, p.rowID(), row.text(3))
+	}
+	if err == nil {
+		p.Data, err = r.unseal(row.int(6), columnParked, p.rowID(), row.blob(5))
+	}
+	if err != nil {
 		return nil, stored("parked set", p.ID, err)
 	}
 	for wait, err := range r.rows(qWaits, p.ID) {
@@ -75,6 +82,9 @@ func (r *Reader) parseParked(row row) (*ParkedSet, error) {
 	}
 	return p, nil
 }
+
+// rowID names the set's row.
+func (p *ParkedSet) rowID() []byte { return appendName(appendID(nil, p.Peer), string(p.Set[:])) }
 
 // Park keeps a set until it is unparked, and sets its ID. A set that its peer
 // has parked already is replaced. ErrCapped, which by itself does not fail the
@@ -104,7 +114,9 @@ func (tx *Tx) Park(p *ParkedSet) error {
 			return err
 		}
 	}
-	row, err = tx.one(qInsertParked, p.Peer, p.Set[:], p.Reason, p.Time, nonNil(p.Data), int64(len(p.Data)))
+	reason := tx.sealText(columnParkedReason, p.rowID(), p.Reason)
+	row, err = tx.one(qInsertParked, p.Peer, p.Set[:], reason, p.Time, nonNil(tx.seal(columnParked, p.rowID(), p.Data)),
+		tx.sealing.number(), int64(len(p.Data)))
 	if err != nil {
 		return err
 	}

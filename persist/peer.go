@@ -27,11 +27,11 @@ type Peer struct {
 }
 
 // Peers returns all peers, by id.
-func (r *Reader) Peers() ([]Peer, error) { return collect(scan(r, parsePeer, qPeers)) }
+func (r *Reader) Peers() ([]Peer, error) { return collect(scan(r, r.parsePeer, qPeers)) }
 
 // PeersOf returns the lives of a replica, by id.
 func (r *Reader) PeersOf(replica crdt.ReplicaID) ([]Peer, error) {
-	return collect(scan(r, parsePeer, qPeersOf, replica[:]))
+	return collect(scan(r, r.parsePeer, qPeersOf, replica[:]))
 }
 
 // Peer returns the peer, nil if there is none.
@@ -40,30 +40,35 @@ func (r *Reader) Peer(replica crdt.ReplicaID, epoch uint64) (*Peer, error) {
 	if err != nil || row == nil {
 		return nil, err
 	}
-	p, err := parsePeer(row)
+	p, err := r.parsePeer(row)
 	return &p, r.fail(err)
 }
 
 // parsePeer reads the columns of peerColumns.
-func parsePeer(row row) (Peer, error) {
+func (r *Reader) parsePeer(row row) (Peer, error) {
 	p := Peer{
-		ID:        row.int(0),
-		Epoch:     uint64(row.int(2)),
-		Name:      row.text(3),
-		Read:      crdt.Cursor{Epoch: uint64(row.int(4)), LSN: crdt.LSN(row.int(5))},
-		Acked:     crdt.Cursor{Epoch: uint64(row.int(7)), LSN: crdt.LSN(row.int(8))},
-		State:     row.text(10),
-		LastError: row.text(11),
-		Attempts:  int(row.int(12)),
-		Seen:      row.int(13),
-		Doubt:     row.int(14) != 0,
-		Subject:   row.text(16),
-		Carrier:   row.int(17) != 0,
+		ID:       row.int(0),
+		Epoch:    uint64(row.int(2)),
+		Name:     row.text(3),
+		Read:     crdt.Cursor{Epoch: uint64(row.int(4)), LSN: crdt.LSN(row.int(5))},
+		Acked:    crdt.Cursor{Epoch: uint64(row.int(7)), LSN: crdt.LSN(row.int(8))},
+		State:    row.text(10),
+		Attempts: int(row.int(12)),
+		Seen:     row.int(13),
+		Doubt:    row.int(14) != 0,
+		Subject:  row.text(16),
+		Carrier:  row.int(17) != 0,
 	}
 	err := errors.Join(row.fill(p.Replica[:], 1), row.fill(p.Read.Chain[:], 6), row.fill(p.Acked.Chain[:], 9),
 		row.fill(p.ReadFilter[:], 15))
+	if err == nil {
+		p.LastError, err = r.unsealText(row.int(18), columnPeerError, p.rowID(), row.text(11))
+	}
 	return p, stored("peer", p.ID, err)
 }
+
+// rowID names the peer's row.
+func (p *Peer) rowID() []byte { return appendID(appendName(nil, string(p.Replica[:])), int64(p.Epoch)) }
 
 // PutPeer writes the peer. When its ID is 0 it is the one with its replica and
 // epoch, inserted if there is none, and the ID is set.
@@ -82,7 +87,8 @@ func (tx *Tx) PutPeer(p *Peer) error {
 	n, err := tx.exec(qUpdatePeer, p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen, p.Doubt, p.ReadFilter[:], p.Subject, p.Carrier, id)
+		p.State, tx.sealText(columnPeerError, p.rowID(), p.LastError), int64(p.Attempts), p.Seen, p.Doubt,
+		p.ReadFilter[:], p.Subject, p.Carrier, tx.sealing.number(), id)
 	if err != nil {
 		return err
 	}
@@ -97,7 +103,8 @@ func (tx *Tx) insertPeer(p *Peer) error {
 	row, err := tx.one(qInsertPeer, p.Replica[:], int64(p.Epoch), p.Name,
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
-		p.State, p.LastError, int64(p.Attempts), p.Seen, p.Doubt, p.ReadFilter[:], p.Subject, p.Carrier)
+		p.State, tx.sealText(columnPeerError, p.rowID(), p.LastError), int64(p.Attempts), p.Seen, p.Doubt,
+		p.ReadFilter[:], p.Subject, p.Carrier, tx.sealing.number())
 	if err == nil {
 		p.ID = row.int(0)
 	}

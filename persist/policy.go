@@ -11,9 +11,14 @@ type CollectionPolicy struct {
 
 // Policies returns all collections' view policies, by collection.
 func (r *Reader) Policies() ([]CollectionPolicy, error) {
-	return collect(scan(r, func(row row) (CollectionPolicy, error) {
-		return CollectionPolicy{Collection: row.text(0), JSON: row.textBytes(1), Version: row.int(2)}, nil
-	}, qPolicies))
+	return collect(scan(r, r.parsePolicy, qPolicies))
+}
+
+// parsePolicy reads the columns of qPolicies.
+func (r *Reader) parsePolicy(row row) (p CollectionPolicy, err error) {
+	p = CollectionPolicy{Collection: row.text(0), Version: row.int(2)}
+	p.JSON, err = r.unseal(row.int(3), columnPolicy, appendName(nil, p.Collection), row.textBytes(1))
+	return p, stored("policy of", p.Collection, err)
 }
 
 // Policy returns a collection's view policy and its version; nil and 0 when
@@ -23,7 +28,8 @@ func (r *Reader) Policy(collection string) (json []byte, version int64, err erro
 	if err != nil || row == nil {
 		return nil, 0, err
 	}
-	return row.textBytes(0), row.int(1), nil
+	p, err := r.parsePolicy(row)
+	return p.JSON, p.Version, r.fail(err)
 }
 
 // SetPolicy stores a collection's view policy and returns its version, from 1
@@ -33,8 +39,13 @@ func (tx *Tx) SetPolicy(collection string, json []byte) (version int64, err erro
 	if err != nil || version > 0 && bytes.Equal(had, json) {
 		return version, err
 	}
-	_, err = tx.exec(qSetPolicy, collection, asText(nonNil(json)), version+1)
-	return version + 1, err
+	return version + 1, tx.putPolicy(collection, json, version+1)
+}
+
+func (tx *Tx) putPolicy(collection string, json []byte, version int64) error {
+	sealed := tx.seal(columnPolicy, appendName(nil, collection), json)
+	_, err := tx.exec(qSetPolicy, collection, asText(nonNil(sealed)), version, tx.sealing.number())
+	return err
 }
 
 // RenewPolicy gives a collection's view policy, which may be none, a new version:
@@ -44,6 +55,5 @@ func (tx *Tx) RenewPolicy(collection string) (version int64, err error) {
 	if err != nil {
 		return version, err
 	}
-	_, err = tx.exec(qSetPolicy, collection, asText(nonNil(had)), version+1)
-	return version + 1, err
+	return version + 1, tx.putPolicy(collection, had, version+1)
 }

@@ -34,6 +34,9 @@ func runRole(role, path string) error {
 	if role == "refused" {
 		return openRefused(path)
 	}
+	if name, ok := strings.CutPrefix(role, "cipher-"); ok {
+		return runCipherRole(name, path)
+	}
 	mode := persist.Full
 	if role == "loop-normal" {
 		mode = persist.Normal

@@ -27,31 +27,45 @@ type Quarantined struct {
 // Quarantined yields the refused changes of a peer, oldest first.
 func (r *Reader) Quarantined(peer int64) iter.Seq2[*Quarantined, error] {
 	if peer == AllPeers {
-		return scan(r, parseQuarantined, qQuarantined)
+		return scan(r, r.parseQuarantined, qQuarantined)
 	}
-	return scan(r, parseQuarantined, qQuarantinedOf, peer)
+	return scan(r, r.parseQuarantined, qQuarantinedOf, peer)
 }
 
 // parseQuarantined reads the columns of quarantineColumns.
-func parseQuarantined(row row) (*Quarantined, error) {
+func (r *Reader) parseQuarantined(row row) (*Quarantined, error) {
 	q := &Quarantined{
-		ID:     row.int(0),
-		Peer:   row.int(1),
-		Key:    crdt.Key{Collection: row.text(2), ID: row.text(3)},
-		Code:   row.text(5),
-		Detail: row.text(6),
-		Time:   row.int(7),
-		Data:   row.blob(8),
+		ID:   row.int(0),
+		Peer: row.int(1),
+		Key:  crdt.Key{Collection: row.text(2), ID: row.text(3)},
+		Code: row.text(5),
+		Time: row.int(7),
 	}
-	return q, stored("quarantined change", q.ID, row.fill(q.Hash[:], 4))
+	err := row.fill(q.Hash[:], 4)
+	if err == nil {
+		q.Detail, err = r.unsealText(row.int(9), columnQuarantineDetail, q.rowID(), row.text(6))
+	}
+	if err == nil {
+		q.Data, err = r.unseal(row.int(9), columnQuarantined, q.rowID(), row.blob(8))
+	}
+	return q, stored("quarantined change", q.ID, err)
+}
+
+// rowID names the change's row.
+func (q *Quarantined) rowID() []byte { return refusedID(q.Peer, q.Hash, q.Key) }
+
+// refusedID names what is there once for a peer, a change and a record.
+func refusedID(peer int64, h crdt.Hash, k crdt.Key) []byte {
+	return appendName(appendName(appendName(appendID(nil, peer), string(h[:])), k.Collection), k.ID)
 }
 
 // Quarantine keeps a refused change, and sets its ID. One that is there already
 // is replaced. Beyond MaxQuarantined or MaxQuarantinedBytes of its peer the
 // oldest ones go; Stats counts them.
 func (tx *Tx) Quarantine(q *Quarantined) error {
-	row, err := tx.one(qReplaceQuarantined, q.Peer, q.Key.Collection, q.Key.ID, q.Hash[:],
-		q.Code, q.Detail, q.Time, nonNil(q.Data), int64(len(q.Data)))
+	detail := tx.sealText(columnQuarantineDetail, q.rowID(), q.Detail)
+	row, err := tx.one(qReplaceQuarantined, q.Peer, q.Key.Collection, q.Key.ID, q.Hash[:], q.Code, detail, q.Time,
+		nonNil(tx.seal(columnQuarantined, q.rowID(), q.Data)), tx.sealing.number(), int64(len(q.Data)))
 	if err != nil {
 		return err
 	}

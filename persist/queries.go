@@ -12,6 +12,9 @@ const (
 	qRelease
 	qRollbackTo
 	qDataVersion
+	qHasSealing
+	qSealing
+	qSetSealing
 	qIdentity
 	qInsertIdentity
 	qSpace
@@ -129,6 +132,12 @@ const (
 	qTextGap
 	qHasFullText
 
+	qPlainFields
+	qPlainField
+	qPutPlainField
+	qDropPlainFields
+	qIndexedFields
+
 	qQuickCheck
 	qCheckLog
 	qCheckChanges
@@ -140,7 +149,7 @@ const (
 	numQueries
 )
 
-const recordColumns = "rid, collection, id, heads, clock, max_op, json, policy, deleted, conflicts, created, updated, lsn"
+const recordColumns = "rid, collection, id, heads, clock, max_op, json, policy, deleted, conflicts, created, updated, lsn, sealed"
 
 // queries holds every prepared statement, with the words for its errors.
 var queries = [numQueries]struct{ what, sql string }{
@@ -152,6 +161,9 @@ var queries = [numQueries]struct{ what, sql string }{
 	qRelease:        {"release savepoint", "RELEASE closure"},
 	qRollbackTo:     {"roll back to savepoint", "ROLLBACK TO closure"},
 	qDataVersion:    {"read data version", "PRAGMA data_version"},
+	qHasSealing:     {"read schema", "SELECT 1 FROM sqlite_schema WHERE name = 'encryption'"},
+	qSealing:        {"read state of the encryption", "SELECT version, last, kdf, box FROM encryption"},
+	qSetSealing:     {"write state of the encryption", "UPDATE encryption SET version = ?, last = ?, kdf = ?, box = ?"},
 	qIdentity:       {"read identity", "SELECT replica, epoch FROM meta"},
 	qInsertIdentity: {"write identity", "INSERT INTO meta (one, replica, epoch, created) VALUES (1, ?, ?, ?)"},
 	qSpace:          {"read space", "SELECT space FROM meta"},
@@ -163,33 +175,33 @@ var queries = [numQueries]struct{ what, sql string }{
 
 	qHead:    {"read end of log", "SELECT lsn, chain FROM log ORDER BY lsn DESC LIMIT 1"},
 	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
-	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id
+	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.sealed
 		FROM log l LEFT JOIN records r ON r.rid = l.rid WHERE l.lsn > ? ORDER BY l.lsn`},
-	qChunkAt:  {"read change", "SELECT prev, source, data FROM log WHERE lsn = ?"},
+	qChunkAt:  {"read change", "SELECT prev, source, data, sealed FROM log WHERE lsn = ?"},
 	qLast:     {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
 	qFindLast: {"find record's last change", "SELECT coalesce(max(lsn), 0) FROM log WHERE rid = ?"},
 	qTouched:  {"read log", "SELECT rid FROM log WHERE lsn > ?"},
-	qLogAt:    {"read log row", "SELECT prev, set_id, hash, source, data FROM log WHERE lsn = ?"},
+	qLogAt:    {"read log row", "SELECT prev, set_id, hash, source, data, sealed FROM log WHERE lsn = ?"},
 	qBeforeSet: {"read change set", `SELECT lsn FROM log WHERE lsn < ? AND set_id <> ?
 		ORDER BY lsn DESC LIMIT 1`},
-	qAppend: {"append to log", "INSERT INTO log (lsn, chain, set_id, rid, prev, hash, source, time, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+	qAppend: {"append to log", "INSERT INTO log (lsn, chain, set_id, rid, prev, hash, source, time, data, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
 
-	qSnapshot:   {"read snapshot", "SELECT rid, lsn, data FROM snapshots WHERE rid = ?"},
+	qSnapshot:   {"read snapshot", "SELECT rid, lsn, data, sealed FROM snapshots WHERE rid = ?"},
 	qSnapshotAt: {"read snapshot", "SELECT lsn FROM snapshots WHERE rid = ?"},
 	qRawSizes: {"measure changes", `SELECT r.collection, r.id, s.bytes
 		FROM (SELECT rid, sum(length(data)) AS bytes FROM log WHERE source >= 0 GROUP BY rid) s
 		JOIN records r ON r.rid = s.rid WHERE s.bytes >= ?`},
-	qPutSnapshot: {"write snapshot", "INSERT OR REPLACE INTO snapshots (rid, lsn, data) VALUES (?, ?, ?)"},
+	qPutSnapshot: {"write snapshot", "INSERT OR REPLACE INTO snapshots (rid, lsn, data, sealed) VALUES (?, ?, ?, ?)"},
 	qEmptyRows: {"empty log rows", "UPDATE log SET data = x'' WHERE source >= 0 AND lsn IN (" + changesFrom +
 		" SELECT lsn FROM change WHERE lsn > ?2)"},
 	qEmptied: {"read log rows", changesFrom + ` SELECT change.lsn FROM change JOIN log ON log.lsn = change.lsn
 		WHERE change.lsn > ?2 AND log.source >= 0 AND length(log.data) = 0 ORDER BY change.lsn`},
-	qFillRow:      {"fill log row", "UPDATE log SET data = ? WHERE lsn = ?"},
+	qFillRow:      {"fill log row", "UPDATE log SET data = ?, sealed = ? WHERE lsn = ?"},
 	qDropSnapshot: {"drop snapshot", "DELETE FROM snapshots WHERE rid = ?"},
 
 	qMaxRID:  {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
 	qRecord:  {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
-	qStored:  {"read record", "SELECT rid, json, policy, created, updated, lsn FROM records WHERE collection = ? AND id = ?"},
+	qStored:  {"read record", "SELECT rid, json, policy, created, updated, lsn, sealed FROM records WHERE collection = ? AND id = ?"},
 	qRecords: {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
 	qItems:   {"read heads", "SELECT rid, collection, id, heads FROM records"},
 	qItemsIn: {"read heads", "SELECT rid, collection, id, heads FROM records WHERE collection = ? AND id >= ? ORDER BY id"},
@@ -214,33 +226,34 @@ var queries = [numQueries]struct{ what, sql string }{
 	qUnable: {"read records without a view", "SELECT " + recordColumns + ` FROM records INDEXED BY records_policy
 		WHERE collection = ?1 AND policy = -?2 LIMIT ?3`},
 	qCountRecords: {"count records", "SELECT count(*) FROM records WHERE collection = ? AND deleted = 0"},
-	qView: {"read record's value", `SELECT r.json, r.policy, r.deleted, p.version FROM records r
+	qView: {"read record's value", `SELECT r.json, r.policy, r.deleted, p.version, r.sealed, r.rid FROM records r
 		LEFT JOIN policies p ON p.collection = r.collection WHERE r.collection = ? AND r.id = ?`},
 	qCountStale: {"count stale records", `SELECT (SELECT count(*) FROM records WHERE collection = ?1 AND policy < ?2)
 		+ (SELECT count(*) FROM records WHERE collection = ?1 AND policy > ?2)`},
 	qDuplicates: {"find duplicates", `SELECT id, value FROM (SELECT id, value, count(*) OVER (PARTITION BY value) AS n
-		FROM (SELECT id, json -> ?2 AS value FROM records WHERE collection = ?1 AND deleted = 0)
+		FROM (SELECT id, ` + viewJSON("") + ` -> ?2 AS value FROM records WHERE collection = ?1 AND deleted = 0)
 		WHERE value <> 'null') WHERE n > 1 ORDER BY value, id`},
 	// What a field refers to is a value or a list of them: an element a row.
 	qDangling: {"find dangling references", `SELECT r.id, list -> ('$[' || v.key || ']')
-		FROM (SELECT id, CASE json_type(json, ?2) WHEN 'array' THEN json -> ?2 ELSE json_array(json(json -> ?2)) END AS list
-			FROM records WHERE collection = ?1 AND deleted = 0 AND json -> ?2 <> 'null') r, json_each(r.list) v
+		FROM (SELECT id, CASE json_type(value) WHEN 'array' THEN value ELSE json_array(json(value)) END AS list
+			FROM (SELECT id, ` + viewJSON("") + ` -> ?2 AS value FROM records WHERE collection = ?1 AND deleted = 0)
+			WHERE value <> 'null') r, json_each(r.list) v
 		WHERE v.type <> 'null' AND (v.type <> 'text' OR NOT EXISTS
 			(SELECT 1 FROM records t WHERE t.collection = ?3 AND t.id = v.value AND t.deleted = 0))
 		ORDER BY r.id, v.key`},
 	// A rid that NewRID gave out in this transaction may have been put already.
 	qInsertRecord: {"insert record", "INSERT INTO records (" + recordColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (rid) DO UPDATE SET heads = excluded.heads, clock = excluded.clock, max_op = excluded.max_op,
 		json = excluded.json, policy = excluded.policy, deleted = excluded.deleted,
-		conflicts = excluded.conflicts, updated = excluded.updated, lsn = excluded.lsn`},
+		conflicts = excluded.conflicts, updated = excluded.updated, lsn = excluded.lsn, sealed = excluded.sealed`},
 	// SQLite rewrites the entries of every index that has a column named by SET,
 	// changed or not. So the common update names none of them, and the other one
 	// follows when it found nothing.
 	qUpdateRecord: {"update record", `UPDATE records SET heads = ?, clock = ?, max_op = ?, json = ?,
-		deleted = ?, updated = ?, lsn = ? WHERE rid = ? AND policy = ? AND conflicts = ?`},
+		deleted = ?, updated = ?, lsn = ?, sealed = ? WHERE rid = ? AND policy = ? AND conflicts = ?`},
 	qUpdateRecordAll: {"update record", `UPDATE records SET heads = ?, clock = ?, max_op = ?, json = ?,
-		deleted = ?, updated = ?, lsn = ?, policy = ?9, conflicts = ?10 WHERE rid = ?8`},
+		deleted = ?, updated = ?, lsn = ?, sealed = ?, policy = ?10, conflicts = ?11 WHERE rid = ?9`},
 
 	qPeers:    {"read peers", "SELECT " + peerColumns + " FROM peers ORDER BY id"},
 	qPeer:     {"read peer", "SELECT " + peerColumns + " FROM peers WHERE replica = ? AND epoch = ?"},
@@ -248,10 +261,10 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPeerByID: {"read peer", "SELECT " + peerColumns + " FROM peers WHERE id = ?"},
 	qPending:  {"count pending changes", "SELECT count(*) FROM log WHERE lsn > ? AND source <> ?"},
 	qInsertPeer: {"insert peer", "INSERT INTO peers (" + peerColumns + `)
-		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
+		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
 	qUpdatePeer: {"update peer", `UPDATE peers SET name = ?, read_epoch = ?, read_lsn = ?, read_chain = ?,
 		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?, doubt = ?,
-		read_filter = ?, subject = ?, carrier = ? WHERE id = ?`},
+		read_filter = ?, subject = ?, carrier = ?, sealed = ? WHERE id = ?`},
 	qForks:      {"read forks", "SELECT " + forkColumns + " FROM forks ORDER BY collection, id, seq"},
 	qForksOf:    {"read forks", "SELECT " + forkColumns + " FROM forks WHERE collection = ? AND id = ? ORDER BY seq"},
 	qCountForks: {"count forks", "SELECT count(*) FROM forks"},
@@ -266,17 +279,17 @@ var queries = [numQueries]struct{ what, sql string }{
 		WHERE v.seq > ? ORDER BY v.seq LIMIT ?`},
 	qAddView:   {"write view change", "INSERT INTO views (rid, lsn) VALUES (?, ?)"},
 	qTrimViews: {"forget view changes", "DELETE FROM views WHERE seq <= ?"},
-	qPolicies:  {"read policies", "SELECT collection, policy, version FROM policies ORDER BY collection"},
-	qPolicy:    {"read policy", "SELECT policy, version FROM policies WHERE collection = ?"},
-	qSetPolicy: {"write policy", `INSERT INTO policies (collection, policy, version) VALUES (?, ?, ?)
-		ON CONFLICT (collection) DO UPDATE SET policy = excluded.policy, version = excluded.version`},
+	qPolicies:  {"read policies", "SELECT collection, policy, version, sealed FROM policies ORDER BY collection"},
+	qPolicy:    {"read policy", "SELECT collection, policy, version, sealed FROM policies WHERE collection = ?"},
+	qSetPolicy: {"write policy", `INSERT INTO policies (collection, policy, version, sealed) VALUES (?, ?, ?, ?)
+		ON CONFLICT (collection) DO UPDATE SET policy = excluded.policy, version = excluded.version, sealed = excluded.sealed`},
 
 	qRefusals:      {"read refusals", "SELECT " + refusalColumns + " FROM refusals ORDER BY id"},
 	qRefusalsOf:    {"read refusals", "SELECT " + refusalColumns + " FROM refusals WHERE peer = ? ORDER BY id"},
 	qCountRefusals: {"count refusals", "SELECT count(*) FROM refusals WHERE peer = ?"},
 	qTrimRefusals: {"forget refusals", `DELETE FROM refusals WHERE peer = ?1 AND id <=
 		(SELECT id FROM refusals WHERE peer = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)`},
-	qPutRefusal:    {"write refusal", "INSERT OR REPLACE INTO refusals (" + refusalColumns + ") VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},
+	qPutRefusal:    {"write refusal", "INSERT OR REPLACE INTO refusals (" + refusalColumns + ") VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},
 	qDeleteRefusal: {"forget refusal", "DELETE FROM refusals WHERE id = ?"},
 
 	qParked:       {"read parked sets", "SELECT " + parkedColumns + " FROM parked ORDER BY id"},
@@ -287,7 +300,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qParkedBySet:  {"read parked set", "SELECT id, size FROM parked WHERE peer = ? AND set_id = ?"},
 	qParkedUse:    {"measure parked sets", "SELECT count(*), coalesce(sum(size), 0) FROM parked WHERE peer = ?"},
 	qWaits:        {"read waits", "SELECT collection, id FROM parked_on WHERE parked = ?"},
-	qInsertParked: {"park set", "INSERT INTO parked (" + parkedColumns + ", size) VALUES (NULL, ?, ?, ?, ?, ?, ?) RETURNING id"},
+	qInsertParked: {"park set", "INSERT INTO parked (" + parkedColumns + ", size) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},
 	qInsertWait:   {"park set", "INSERT OR IGNORE INTO parked_on (collection, id, parked) VALUES (?, ?, ?)"},
 	qDeleteParked: {"unpark set", "DELETE FROM parked WHERE id = ?"},
 	qDeleteWaits:  {"unpark set", "DELETE FROM parked_on WHERE parked = ?"},
@@ -300,7 +313,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qQuarantineOldest: {"read quarantine", `SELECT id, size FROM quarantine INDEXED BY quarantine_size
 		WHERE peer = ? ORDER BY id LIMIT 1`},
 	qReplaceQuarantined: {"quarantine change", "INSERT OR REPLACE INTO quarantine (" + quarantineColumns + `, size)
-		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
+		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
 	qDeleteQuarantined: {"release from quarantine", "DELETE FROM quarantine WHERE id = ?"},
 	qCountDropped: {"count dropped", `INSERT INTO quarantine_dropped (peer, count) VALUES (?, ?)
 		ON CONFLICT (peer) DO UPDATE SET count = count + excluded.count`},
@@ -323,18 +336,24 @@ var queries = [numQueries]struct{ what, sql string }{
 		UNION SELECT rid FROM views WHERE seq > ?3 AND seq <= ?4`},
 	qTextGap: {"read end of full text", `SELECT coalesce((SELECT min(lsn) FROM log) > ?1 + 1, 0)
 		OR coalesce((SELECT min(seq) FROM views) > ?2 + 1, 0)`},
+	qPlainFields:     {"read plain fields", "SELECT field FROM plain_fields WHERE collection = ? ORDER BY path"},
+	qPlainField:      {"read plain fields", "SELECT 1 FROM plain_fields WHERE collection = ? AND path = ?"},
+	qPutPlainField:   {"declare plain field", "INSERT OR REPLACE INTO plain_fields (collection, path, field) VALUES (?, ?, ?)"},
+	qDropPlainFields: {"forget plain fields", "DELETE FROM plain_fields WHERE collection = ?"},
+	qIndexedFields: {"read indexes", `SELECT collection, field FROM indexes
+		UNION ALL SELECT t.collection, f.value FROM texts t, json_each(t.fields) f`},
 	qHasFullText: {"look for full text", "SELECT sqlite_compileoption_used('ENABLE_FTS5')"},
 
-	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.prev
+	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.sealed, l.prev
 		FROM log l LEFT JOIN records r ON r.rid = l.rid ORDER BY l.lsn`},
-	qCheckChanges: {"check changes", changesFrom + ` SELECT log.lsn, log.data, log.hash FROM change JOIN log ON log.lsn = change.lsn
+	qCheckChanges: {"check changes", changesFrom + ` SELECT log.lsn, log.data, log.hash, log.sealed FROM change JOIN log ON log.lsn = change.lsn
 		WHERE change.lsn > ?2 AND log.source >= 0 ORDER BY change.lsn`},
 	qQuickCheck:   {"check file", "PRAGMA quick_check"},
 	qCheckRecords: {"check records", "SELECT " + recordColumns + " FROM records ORDER BY rid"},
 	qCheckOrphanWaits: {"check parked sets", `SELECT parked, collection, id FROM parked_on
 		WHERE parked NOT IN (SELECT id FROM parked)`},
 	qCheckIdleParked: {"check parked sets", `SELECT id, peer FROM parked WHERE id NOT IN (SELECT parked FROM parked_on)`},
-	qCheckSnapshots: {"check snapshots", `SELECT s.rid, s.lsn, s.data FROM snapshots s
+	qCheckSnapshots: {"check snapshots", `SELECT s.rid, s.lsn FROM snapshots s
 		LEFT JOIN records r ON r.rid = s.rid WHERE r.rid IS NULL`},
 }
 
@@ -347,11 +366,11 @@ const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?1) UNION ALL
 
 const (
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
-		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject, carrier`
+		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject, carrier, sealed`
 	indexColumns      = "id, collection, field, done, ready"
 	textColumns       = "id, collection, fields, done, ready, lsn, view"
 	forkColumns       = "collection, id, actor, seq, have, got, peer, time, settled"
-	parkedColumns     = "id, peer, set_id, reason, time, data"
-	refusalColumns    = "id, peer, collection, record, hash, rights, lsn, code, detail, time"
-	quarantineColumns = "id, peer, collection, record, hash, code, detail, time, data"
+	parkedColumns     = "id, peer, set_id, reason, time, data, sealed"
+	refusalColumns    = "id, peer, collection, record, hash, rights, lsn, code, detail, time, sealed"
+	quarantineColumns = "id, peer, collection, record, hash, code, detail, time, data, sealed"
 )

@@ -197,7 +197,7 @@ func (r *Reader) Plan(ctx context.Context, q Query) (string, error) {
 
 // newCompiler returns a compiler for rows r of the table records.
 func (r *Reader) newCompiler() *compiler {
-	return &compiler{json: r.viewJSON("r"), id: "r.id", rid: "r.rid"}
+	return &compiler{json: viewJSON("r"), id: "r.id", rid: "r.rid"}
 }
 
 // compile writes a query from FROM to the end of WHERE. group is a field to group by,

@@ -9,15 +9,6 @@ import (
 	"strings"
 )
 
-// viewJSON is the SQL of a record's stored JSON; alias names the row of records, ""
-// where SQL allows no name. All SQL that looks into it asks here.
-func (r *Reader) viewJSON(alias string) string {
-	if alias == "" {
-		return "json"
-	}
-	return alias + ".json"
-}
-
 // compiler writes a query's SQL. Values and paths are arguments: the text has nothing
 // in it that a caller wrote.
 type compiler struct {

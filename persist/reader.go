@@ -23,10 +23,14 @@ type Reader struct {
 	last map[int64]crdt.LSN
 
 	expanded *expanded // shared with all readers of the store
+	vault    *vault    // likewise
+	sealing  *sealing  // what vault knows, or what this state of the file says
+
+	id, aad []byte // space for encoding
 }
 
 // readWith runs fn on a snapshot of the connection.
-func readWith(c *conn, epoch uint64, x *expanded, fn func(*Reader) error) (err error) {
+func (s *Store) readWith(c *conn, fn func(*Reader) error) (err error) {
 	if _, err := c.exec(qBegin); err != nil {
 		return err
 	}
@@ -36,11 +40,11 @@ func readWith(c *conn, epoch uint64, x *expanded, fn func(*Reader) error) (err e
 		}
 	}()
 	// A transaction sees the state of its first read: this one.
-	head, err := readHead(c, epoch)
+	head, err := readHead(c, s.epoch)
 	if err != nil {
 		return err
 	}
-	r := &Reader{c: c, head: head, epoch: epoch, expanded: x}
+	r := &Reader{c: c, head: head, epoch: s.epoch, expanded: s.expanded, vault: s.vault, sealing: s.vault.now.Load()}
 	defer func() { r.c = nil }()
 	if err := fn(r); err != nil {
 		return err

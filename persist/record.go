@@ -31,7 +31,7 @@ func (r *Reader) Record(key crdt.Key) (*Record, error) {
 	if err != nil || row == nil {
 		return nil, err
 	}
-	rec, err := parseRecord(row)
+	rec, err := r.parseRecord(row)
 	return rec, r.fail(err)
 }
 
@@ -43,13 +43,14 @@ func (tx *Tx) Stored(key crdt.Key) (*Record, error) {
 		return nil, err
 	}
 	rec := &Record{
-		RID: row.int(0), Key: key, JSON: row.textBytes(1), PolicyVersion: row.int(2),
+		RID: row.int(0), Key: key, PolicyVersion: row.int(2),
 		Created: row.int(3), Updated: row.int(4), LSN: crdt.LSN(row.int(5)),
 	}
 	if _, known := tx.last[rec.RID]; !known {
 		tx.last[rec.RID] = rec.LSN // which is asked for next
 	}
-	return rec, nil
+	rec.JSON, err = tx.unseal(row.int(6), columnView, tx.rowID(rec.RID), row.textBytes(1))
+	return rec, tx.fail(stored("record", key, err))
 }
 
 // FindLast looks through the whole log for a record's last row, for a record that does
@@ -67,7 +68,7 @@ func (tx *Tx) FindLast(rid int64) (crdt.LSN, error) {
 // deleted ones too; limit 0 means all. Loops over records may write others, and
 // the one at hand.
 func (r *Reader) Records(collection, after string, limit int) iter.Seq2[*Record, error] {
-	return scan(r, parseRecord, qRecords, collection, after, sqlLimit(limit))
+	return scan(r, r.parseRecord, qRecords, collection, after, sqlLimit(limit))
 }
 
 // Collections returns the names of the collections that have a record.
@@ -79,9 +80,9 @@ func (r *Reader) Collections() ([]string, error) {
 // them when it is "", by key.
 func (r *Reader) Conflicted(collection string) iter.Seq2[*Record, error] {
 	if collection == "" {
-		return scan(r, parseRecord, qConflicted)
+		return scan(r, r.parseRecord, qConflicted)
 	}
-	return scan(r, parseRecord, qConflictedIn, collection)
+	return scan(r, r.parseRecord, qConflictedIn, collection)
 }
 
 // Stale yields records of a collection whose view was computed under another
@@ -89,7 +90,7 @@ func (r *Reader) Conflicted(collection string) iter.Seq2[*Record, error] {
 // no particular order. To rewrite them, gather some first: the loop follows the index that PutRecord
 // changes.
 func (r *Reader) Stale(collection string, version int64, limit int) iter.Seq2[*Record, error] {
-	return scan(r, parseRecord, qStale, collection, version, sqlLimit(limit))
+	return scan(r, r.parseRecord, qStale, collection, version, sqlLimit(limit))
 }
 
 // IsStale reports whether there are records that Stale yields for the version that the
@@ -102,7 +103,7 @@ func (r *Reader) IsStale(collection string) (bool, error) {
 // Unable yields records of a collection as Stale does, whose policy version is
 // -version: a process that could not compute their view has marked them so.
 func (r *Reader) Unable(collection string, version int64, limit int) iter.Seq2[*Record, error] {
-	return scan(r, parseRecord, qUnable, collection, version, sqlLimit(limit))
+	return scan(r, r.parseRecord, qUnable, collection, version, sqlLimit(limit))
 }
 
 // CountStale counts what Stale and Unable yield.
@@ -138,6 +139,13 @@ func (s *Store) View(ctx context.Context, key crdt.Key) (json []byte, ok bool, e
 		return nil, false, err
 	}
 	json = row.textBytes(0)
+	if sealed, now := row.int(4), s.vault.now.Load(); sealed != 0 || !now.plain() {
+		r := &Reader{c: c, vault: s.vault, sealing: now}
+		rid := row.int(5)
+		if json, err = r.unseal(sealed, columnView, r.rowID(rid), json); err != nil {
+			return nil, false, stored("record", key, err)
+		}
+	}
 	return json, json != nil, nil
 }
 
@@ -149,12 +157,11 @@ func sqlLimit(limit int) int64 {
 }
 
 // parseRecord reads the columns of recordColumns.
-func parseRecord(row row) (*Record, error) {
+func (r *Reader) parseRecord(row row) (*Record, error) {
 	rec := &Record{
 		RID:           row.int(0),
 		Key:           crdt.Key{Collection: row.text(1), ID: row.text(2)},
 		MaxOp:         uint64(row.int(5)),
-		JSON:          row.textBytes(6),
 		PolicyVersion: row.int(7),
 		Deleted:       row.int(8) != 0,
 		Conflicts:     int(row.int(9)),
@@ -165,6 +172,9 @@ func parseRecord(row row) (*Record, error) {
 	var err error
 	if rec.Heads, err = parseHeads(row.blob(3)); err == nil {
 		rec.Clock, err = parseClock(row.blob(4))
+	}
+	if err == nil {
+		rec.JSON, err = r.unseal(row.int(13), columnView, r.rowID(rec.RID), row.textBytes(6))
 	}
 	return rec, stored("record", rec.Key, err)
 }
@@ -195,14 +205,19 @@ func (tx *Tx) PutRecord(rec *Record) error {
 	if rec.RID == 0 || rec.RID > tx.w.base.maxRID {
 		return tx.insertRecord(rec)
 	}
-	args := [...]driver.Value{tx.heads, tx.clock, int64(rec.MaxOp), asText(rec.JSON), rec.Deleted,
-		rec.Updated, int64(rec.LSN), rec.RID, rec.PolicyVersion, int64(rec.Conflicts)}
+	args := [...]driver.Value{tx.heads, tx.clock, int64(rec.MaxOp), tx.sealView(rec.RID, rec.JSON), rec.Deleted,
+		rec.Updated, int64(rec.LSN), tx.sealing.number(), rec.RID, rec.PolicyVersion, int64(rec.Conflicts)}
 	for _, q := range [...]query{qUpdateRecord, qUpdateRecordAll} {
 		if n, err := tx.exec(q, args[:]...); n == 1 || err != nil {
 			return err
 		}
 	}
 	return tx.fail(fmt.Errorf("update record %s: no record has RID %d", rec.Key, rec.RID))
+}
+
+// sealView returns a record's value as it is stored.
+func (tx *Tx) sealView(rid int64, json []byte) driver.Value {
+	return asText(tx.seal(columnView, tx.rowID(rid), json))
 }
 
 func (tx *Tx) insertRecord(rec *Record) error {
@@ -217,8 +232,8 @@ func (tx *Tx) insertRecord(rec *Record) error {
 		rid = tx.NewRID()
 	}
 	_, err := tx.exec(qInsertRecord, rid, rec.Key.Collection, rec.Key.ID, tx.heads, tx.clock,
-		int64(rec.MaxOp), asText(rec.JSON), rec.PolicyVersion, rec.Deleted, int64(rec.Conflicts),
-		rec.Created, rec.Updated, int64(rec.LSN))
+		int64(rec.MaxOp), tx.sealView(rid, rec.JSON), rec.PolicyVersion, rec.Deleted, int64(rec.Conflicts),
+		rec.Created, rec.Updated, int64(rec.LSN), tx.sealing.number())
 	if err == nil {
 		rec.RID = rid
 	}

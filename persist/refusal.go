@@ -26,9 +26,9 @@ type Refusal struct {
 // Refusals yields what a peer refused, oldest first.
 func (r *Reader) Refusals(peer int64) iter.Seq2[*Refusal, error] {
 	if peer == AllPeers {
-		return scan(r, parseRefusal, qRefusals)
+		return scan(r, r.parseRefusal, qRefusals)
 	}
-	return scan(r, parseRefusal, qRefusalsOf, peer)
+	return scan(r, r.parseRefusal, qRefusalsOf, peer)
 }
 
 // CountRefusals counts what a peer refused.
@@ -41,17 +41,20 @@ func (r *Reader) CountRefusals(peer int64) (int64, error) {
 }
 
 // parseRefusal reads the columns of refusalColumns.
-func parseRefusal(row row) (*Refusal, error) {
+func (r *Reader) parseRefusal(row row) (*Refusal, error) {
 	f := &Refusal{
-		ID:     row.int(0),
-		Peer:   row.int(1),
-		Key:    crdt.Key{Collection: row.text(2), ID: row.text(3)},
-		LSN:    crdt.LSN(row.int(6)),
-		Code:   row.text(7),
-		Detail: row.text(8),
-		Time:   row.int(9),
+		ID:   row.int(0),
+		Peer: row.int(1),
+		Key:  crdt.Key{Collection: row.text(2), ID: row.text(3)},
+		LSN:  crdt.LSN(row.int(6)),
+		Code: row.text(7),
+		Time: row.int(9),
 	}
-	return f, stored("refusal", f.ID, errors.Join(row.fill(f.Hash[:], 4), row.fill(f.Rights[:], 5)))
+	err := errors.Join(row.fill(f.Hash[:], 4), row.fill(f.Rights[:], 5))
+	if err == nil {
+		f.Detail, err = r.unsealText(row.int(10), columnRefusalDetail, refusedID(f.Peer, f.Hash, f.Key), row.text(8))
+	}
+	return f, stored("refusal", f.ID, err)
 }
 
 // PutRefusals keeps what a peer refused, in the place of earlier refusals of the
@@ -59,7 +62,7 @@ func parseRefusal(row row) (*Refusal, error) {
 func (tx *Tx) PutRefusals(peer int64, all []*Refusal) error {
 	for _, f := range all {
 		row, err := tx.one(qPutRefusal, peer, f.Key.Collection, f.Key.ID, f.Hash[:], f.Rights[:], int64(f.LSN),
-			f.Code, f.Detail, f.Time)
+			f.Code, tx.sealText(columnRefusalDetail, refusedID(peer, f.Hash, f.Key), f.Detail), f.Time, tx.sealing.number())
 		if err != nil {
 			return err
 		}

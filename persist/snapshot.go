@@ -47,10 +47,17 @@ func (s *Snapshot) append(b []byte) []byte {
 	return b
 }
 
-// parseSnapshot reads the columns rid, lsn, data.
-func parseSnapshot(row row) (*Snapshot, error) {
+// snapshotID names a snapshot's row and its version.
+func snapshotID(rid int64, lsn crdt.LSN) []byte { return appendID(appendID(nil, rid), int64(lsn)) }
+
+// parseSnapshot reads the columns of qSnapshot.
+func (r *Reader) parseSnapshot(row row) (*Snapshot, error) {
 	s := &Snapshot{RID: row.int(0), LSN: crdt.LSN(row.int(1))}
-	doc, order, err := crdt.NextChunk(row.blob(2))
+	data, err := r.unseal(row.int(3), columnSnapshot, snapshotID(s.RID, s.LSN), row.blob(2))
+	if err != nil {
+		return s, stored("snapshot of record", s.RID, err)
+	}
+	doc, order, err := crdt.NextChunk(data)
 	if err != nil {
 		return s, stored("snapshot of record", s.RID, err)
 	}
@@ -72,7 +79,7 @@ func (r *Reader) Snapshot(rid int64) (*Snapshot, error) {
 	if err != nil || row == nil {
 		return nil, err
 	}
-	return parseSnapshot(row)
+	return r.parseSnapshot(row)
 }
 
 // RawSize says how much a record's changes take that no snapshot holds.
@@ -109,7 +116,8 @@ func (tx *Tx) PutSnapshot(s *Snapshot, replaces crdt.LSN, rows int64) error {
 	if had != replaces || s.LSN <= had {
 		return tx.fail(fmt.Errorf("put snapshot: %w", ErrSuperseded))
 	}
-	if _, err := tx.exec(qPutSnapshot, s.RID, int64(s.LSN), s.append(nil)); err != nil {
+	data := tx.seal(columnSnapshot, snapshotID(s.RID, s.LSN), s.append(nil))
+	if _, err := tx.exec(qPutSnapshot, s.RID, int64(s.LSN), data, tx.sealing.number()); err != nil {
 		return err
 	}
 	n, err := tx.exec(qEmptyRows, int64(s.LSN), int64(had))
@@ -140,7 +148,8 @@ func (tx *Tx) DropSnapshot(rid int64) error {
 		return tx.fail(fmt.Errorf("drop snapshot of record %d: %d changes for %d rows: %w", rid, len(changes), len(rows), errCorrupt))
 	}
 	for i, c := range changes {
-		if _, err := tx.exec(qFillRow, c.Raw(), rows[i]); err != nil {
+		data := tx.seal(columnChange, tx.rowID(rows[i]), c.Raw())
+		if _, err := tx.exec(qFillRow, data, tx.sealing.number(), rows[i]); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,7 @@ func (r *Reader) PeerByID(id int64) (*Peer, error) {
 	if row == nil {
 		return nil, r.fail(fmt.Errorf("no peer has ID %d: %w", id, errCorrupt))
 	}
-	p, err := parsePeer(row)
+	p, err := r.parsePeer(row)
 	return &p, r.fail(err)
 }
 

@@ -151,8 +151,8 @@ type asked struct {
 }
 
 // openAsked opens a connection for callers' SQL.
-func openAsked(path string, o Options) (*conn, error) {
-	c, err := openReader(path, o.BusyTimeout)
+func openAsked(path string, o Options, v *vault) (*conn, error) {
+	c, err := openReader(path, o.BusyTimeout, v)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +209,10 @@ func (a *asked) refresh(s *Store, c *conn, all bool) error {
 		return err
 	}
 	text := ""
-	err = readWith(c, s.epoch, s.expanded, func(r *Reader) (err error) {
+	err = s.readWith(c, func(r *Reader) (err error) {
+		if _, err := r.Encrypted(); err != nil { // the statement cannot ask for the key
+			return err
+		}
 		text, err = a.views(r, all)
 		return err
 	})
@@ -254,14 +257,14 @@ func (a *asked) views(r *Reader, all bool) (string, error) {
 		}
 		name = unique(name, taken)
 		a.made = append(a.made, name)
-		fmt.Fprintf(&b, "CREATE TEMP VIEW %s AS SELECT r.id AS _id, %s AS _json", identifier(name), r.viewJSON("r"))
+		fmt.Fprintf(&b, "CREATE TEMP VIEW %s AS SELECT r.id AS _id, %s AS _json", identifier(name), viewJSON("r"))
 		columns := map[string]bool{"_id": true, "_json": true}
 		for _, f := range fields {
 			path, err := fieldPath(f)
 			if err != nil || len(columns) >= maxSQLColumns {
 				continue
 			}
-			at := "(" + r.viewJSON("r") + ", " + literal(path) + ")"
+			at := "(" + viewJSON("r") + ", " + literal(path) + ")"
 			fmt.Fprintf(&b, ",\n%s AS %s", columnOf("json_type"+at, "json_extract"+at), identifier(unique(columnName(f), columns)))
 		}
 		fmt.Fprintf(&b, "\nFROM main.records r WHERE r.collection = %s AND r.deleted = 0;\n", literal(collection))

@@ -28,6 +28,13 @@ type Options struct {
 	BusyTimeout  time.Duration // how long to wait for another process's transaction; default 5 s
 	Readers      int           // connections for Read at the same time, opened as needed; default 4
 	PollInterval time.Duration // how often a Subscription looks for other processes' commits; default 50 ms; negative: never
+
+	// Key opens a file that is encrypted, and encrypts one that holds nothing yet.
+	// For one that holds something it is an error, ErrNotEncrypted: whoever gives a
+	// key counts on it.
+	Key Key
+
+	afterStep func(string) // of tests: called after each step of Encrypt and its kin
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -67,6 +74,7 @@ type Store struct {
 	wakes   *wakes
 
 	expanded *expanded
+	vault    *vault
 
 	closing  sync.Once
 	closeErr error
@@ -91,20 +99,23 @@ func open(ctx context.Context, path string, o *Options) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	c, err := openWriter(ctx, path, &opts)
+	s := &Store{path: path, opts: opts, expanded: &expanded{}, vault: newVault(opts.Key)}
+	c, err := openWriter(ctx, path, &opts, s.vault)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, opts: opts, expanded: &expanded{}}
 	if s.replica, s.epoch, err = readIdentity(c); err != nil {
 		c.close()
 		return nil, err
 	}
-	s.readers = newPool(opts.Readers, func() (*conn, error) { return openReader(path, opts.BusyTimeout) })
-	s.sqls = newPool(opts.Readers, func() (*conn, error) { return openAsked(path, opts) })
+	s.readers = newPool(opts.Readers, func() (*conn, error) { return openReader(path, opts.BusyTimeout, s.vault) })
+	s.sqls = newPool(opts.Readers, func() (*conn, error) { return openAsked(path, opts, s.vault) })
 	s.wakes = newWakes(path, opts)
-	s.writer = startWriter(c, s.epoch, opts.Synchronous, s.wakes.wake)
-	s.writer.expanded = s.expanded
+	s.writer = startWriter(c, s, s.wakes.wake)
+	if err := s.unlocked(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -161,7 +172,7 @@ func (s *Store) Commit(ctx context.Context, fn func(*Tx) error) error {
 // Vacuum writes the file anew, without the space that is free in it. It needs as
 // much space again meanwhile, and commits wait for it.
 func (s *Store) Vacuum(ctx context.Context) error {
-	return s.writer.do(ctx, &request{vacuum: true})
+	return s.writer.do(ctx, &request{outside: vacuum})
 }
 
 // Read runs fn on a snapshot: it sees the same state throughout, whatever is
@@ -174,5 +185,5 @@ func (s *Store) Read(ctx context.Context, fn func(*Reader) error) error {
 		return err
 	}
 	defer s.readers.give(c)
-	return readWith(c, s.epoch, s.expanded, fn)
+	return s.readWith(c, fn)
 }

@@ -118,7 +118,7 @@ func (w *wakes) poll(stop chan struct{}) {
 	defer tick.Stop()
 	for {
 		if c == nil {
-			c, _ = openReader(w.path, w.opts.BusyTimeout)
+			c, _ = openReader(w.path, w.opts.BusyTimeout, newVault(Key{}))
 		}
 		if c != nil {
 			if r, err := c.one(qDataVersion); err == nil && r.int(0) != last {

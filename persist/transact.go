@@ -19,10 +19,8 @@ type position struct {
 
 // transact runs one transaction that begins with r.
 func (w *writer) transact(r *request) {
-	if r.vacuum {
-		if r.err = w.c.run("VACUUM"); r.err == nil {
-			w.checkpoint()
-		}
+	if r.outside != nil {
+		r.err = r.outside(w.c)
 		r.answer()
 		return
 	}
@@ -43,9 +41,14 @@ func (w *writer) transact(r *request) {
 	w.commit()
 }
 
-// checkpoint folds the WAL into the file, as far as readers allow. Failing leaves
-// it to a later one.
-func (w *writer) checkpoint() { _ = w.c.run("PRAGMA wal_checkpoint(TRUNCATE)") }
+// vacuum writes the file anew and folds the WAL into it, as far as readers allow.
+func vacuum(c *conn) error {
+	err := c.run("VACUUM")
+	if err == nil {
+		_ = c.run("PRAGMA wal_checkpoint(TRUNCATE)") // failing leaves it to a later one
+	}
+	return err
+}
 
 func (w *writer) begin(full bool) error {
 	if full && w.sync != Full {
@@ -83,6 +86,9 @@ func (w *writer) look() error {
 			return err
 		}
 		w.pos.maxRID = r.int(0)
+		if w.sealing, err = w.vault.load(w.c); err != nil {
+			return err
+		}
 	}
 	w.base = w.pos
 	return nil
@@ -142,7 +148,7 @@ func (w *writer) undo() error {
 // invoke calls the closure and reports whether it succeeded.
 func (w *writer) invoke(r *request) (ok bool) {
 	tx := &Tx{w: w, r: r, Reader: Reader{c: w.c, head: w.pos.head, epoch: w.epoch, expanded: w.expanded,
-		last: make(map[int64]crdt.LSN)}}
+		vault: w.vault, sealing: w.sealing, last: make(map[int64]crdt.LSN)}}
 	defer func() {
 		w.running.Store(false)
 		if p := recover(); p != nil {

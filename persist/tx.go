@@ -10,7 +10,7 @@ type Tx struct {
 	w *writer
 	r *request
 
-	heads, clock []byte // space for encoding
+	heads, clock, sealed []byte // space for encoding
 }
 
 // Foreign reports whether another process may have committed since this store

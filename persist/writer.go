@@ -22,7 +22,8 @@ type writer struct {
 	sync  Synchronous
 	wake  func() // called after each commit
 
-	expanded *expanded // set before the first request
+	expanded *expanded
+	vault    *vault
 
 	queue   chan *request // unbuffered: a request that was sent is taken
 	closing chan struct{}
@@ -43,13 +44,14 @@ type writer struct {
 	pos        position   // within the open transaction
 	base       position   // where the open transaction began
 	full       bool       // the open transaction is to be synced whatever the mode
+	sealing    *sealing   // as committed, valid when seen is
 }
 
 // request is one call of Commit.
 type request struct {
 	fn         func(*Tx) error
-	vacuum     bool // instead of fn: no transaction at all
-	full       bool // to be synced whatever the mode, so alone in its transaction
+	outside    func(*conn) error // instead of fn: in no transaction
+	full       bool              // to be synced whatever the mode, so alone in its transaction
 	done       chan struct{}
 	err        error
 	panicked   any  // what fn panicked with, to go on in the caller
@@ -58,8 +60,8 @@ type request struct {
 	onRollback []func()
 }
 
-func startWriter(c *conn, epoch uint64, sync Synchronous, wake func()) *writer {
-	w := &writer{c: c, epoch: epoch, sync: sync, wake: wake,
+func startWriter(c *conn, s *Store, wake func()) *writer {
+	w := &writer{c: c, epoch: s.epoch, sync: s.opts.Synchronous, wake: wake, expanded: s.expanded, vault: s.vault, sealing: s.vault.now.Load(),
 		queue: make(chan *request), closing: make(chan struct{}), seen: -1}
 	w.callPC = findCallPC()
 	w.closed.Go(w.loop)
@@ -138,7 +140,7 @@ func (w *writer) next() *request {
 	for len(w.group) < maxGroup {
 		select {
 		case r := <-w.queue:
-			if r.full || r.vacuum {
+			if r.full || r.outside != nil {
 				w.held = r
 				return nil
 			}
