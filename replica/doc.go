@@ -473,6 +473,14 @@
 // What remains of the file is positions, hashes and chain, 92 bytes a change: cursors
 // of peers point into them.
 //
+// # Encryption
+//
+// Content is sealed where it is stored, in package persist, which says how, what stays
+// visible and what it is good for; nothing above it knows. It is at rest only: links
+// have TLS, peers a key of their own, and bundles and exports are plain. A single-field
+// update takes 1.06 to 1.09 times as long as without (NORMAL; at FULL the disk takes
+// more than that) by BenchmarkUpdateEncrypted, on two cores with other work.
+//
 // # Rebuilding views
 //
 // A new policy holds for readers at once: what the file stores under an older one is

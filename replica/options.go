@@ -19,6 +19,10 @@ type Options struct {
 	// it is on disk, Normal after it is in the operating system's hands, which
 	// survives a crash of the process but not always a power cut.
 	Synchronous persist.Synchronous
+	// Key opens a file that is encrypted, see Replica.Encrypt, and encrypts one that
+	// holds nothing yet. A file with content that is not encrypted is refused: whoever
+	// gives a key counts on it.
+	Key Key
 	// CacheBytes bounds the histories kept in memory, approximately; 0 means
 	// DefaultCacheBytes. Only records that are being written are held.
 	CacheBytes int

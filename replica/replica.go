@@ -60,7 +60,7 @@ type Replica struct {
 // none (its folder must exist).
 func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 	opts := o.withDefaults()
-	store, err := persist.Open(ctx, path, &persist.Options{Synchronous: opts.Synchronous})
+	store, err := persist.Open(ctx, path, &persist.Options{Synchronous: opts.Synchronous, Key: opts.Key})
 	if err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
 	}
