@@ -21,6 +21,7 @@ type env struct {
 	ctx    context.Context // ends with the first interrupt
 	db     string
 	space  string // that the replica is to hold; "": whatever it holds
+	key    keySource
 	json   bool
 	stdin  io.Reader
 	stdout *bufio.Writer
@@ -50,7 +51,17 @@ func (e *env) replica(c create, fn func(*replica.Replica) error) (err error) {
 	if err := e.findDB(c); err != nil {
 		return err
 	}
-	r, err := replica.Open(e.ctx, e.db, &replica.Options{Space: e.space, Logger: e.logger()})
+	key, err := e.key.key()
+	if err != nil {
+		return err
+	}
+	return e.replicaWith(key, fn)
+}
+
+// replicaWith is replica, with a key of its own, for a file that exists or may be
+// created.
+func (e *env) replicaWith(key replica.Key, fn func(*replica.Replica) error) (err error) {
+	r, err := replica.Open(e.ctx, e.db, &replica.Options{Space: e.space, Key: key, Logger: e.logger()})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ import (
 // cli is the command line.
 type cli struct {
 	DB      string           `name:"db" env:"GODWIT_DB" placeholder:"FILE" help:"The replica's file. Commands that write create it."`
+	KeyFile string           `name:"key-file" env:"GODWIT_KEY_FILE" placeholder:"FILE" help:"The key of an encrypted replica is in this file; without it, in GODWIT_KEY."`
 	JSON    bool             `name:"json" help:"Print JSON where text for people is the default."`
 	Version kong.VersionFlag `name:"version" help:"Print the version."`
 
@@ -83,6 +84,10 @@ type cli struct {
 	Backup backupCmd `cmd:"" group:"Health" help:"Copy the replica's file while it is in use."`
 
 	Compact compactCmd `cmd:"" group:"Health" help:"Store long histories in less space."`
+
+	Encrypt encryptCmd `cmd:"" group:"Encryption" help:"Encrypt the replica's file."`
+	Decrypt decryptCmd `cmd:"" group:"Encryption" help:"Store everything as plain text again."`
+	Rekey   rekeyCmd   `cmd:"" group:"Encryption" help:"Change the key of an encrypted replica."`
 }
 
 const about = `An offline-first replica on the command line.
@@ -130,7 +135,7 @@ func dispatch(e *env, args []string, stdout io.Writer) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	e.db, e.json = c.DB, c.JSON
+	e.db, e.json, e.key = c.DB, c.JSON, keySource{c.KeyFile, "GODWIT_KEY"}
 	return cmd.Run(e)
 }
 

@@ -68,7 +68,11 @@ func (c *serveCmd) Run(e *env) error {
 	if warning != "" {
 		e.note("warning: %s", warning)
 	}
-	hub, err := replica.OpenHub(c.Data, &replica.Options{Logger: e.logger()})
+	key, err := e.key.key()
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	hub, err := replica.OpenHub(c.Data, &replica.Options{Key: key, Logger: e.logger()})
 	if err != nil {
 		return err
 	}
