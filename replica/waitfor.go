@@ -43,8 +43,8 @@ func (e *PendingError) Error() string {
 // Unwrap returns why waiting ended.
 func (e *PendingError) Unwrap() error { return e.Err }
 
-// RefusedError says that a peer that was waited for refused the change set. It stays here;
-// see Abandon.
+// RefusedError says that a peer that was waited for refused the change set. It stays here,
+// and is offered again when the record or the rights change.
 type RefusedError struct {
 	LSN  crdt.LSN
 	Peer PeerSync
@@ -52,7 +52,7 @@ type RefusedError struct {
 
 // Error says who refused, and why.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the change set at %d was refused by %s: %s (%s); it is kept here, see abandon", e.LSN, e.Peer.Peer, e.Peer.LastError, e.Peer.Code)
+	return fmt.Sprintf("the change set at %d was refused by %s: %s (%s); it is kept here, and offered again when the record or the rights change", e.LSN, e.Peer.Peer, e.Peer.LastError, e.Peer.Code)
 }
 
 // lacking names the peers that have not got it.
