@@ -239,6 +239,11 @@
 // process knows that is not in the file yet is asked of its open sessions; another process
 // learns of it when they write their cursors down, a second after they have come to rest.
 //
+// A peer whose cursor is not in this log (a file that was put back) is sent the log from its
+// end on, and reconciles the rest: until it says that this made both equal, nothing counts as
+// acknowledged. What a peer is not sent because of a selector, or parked, is not told
+// apart: it counts as acknowledged with the log around it.
+//
 // A carrier's acknowledgement is never a receipt. An old life of a peer (an epoch before the
 // last one seen) is not looked at. Whom this replica dials counts, and the neighbours and
 // clients that dial it only if it dials nobody: the outbox of a client should not wait for a

@@ -3,6 +3,8 @@ package replica_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -279,5 +281,66 @@ func TestOfflineEditsGoInOneExchange(t *testing.T) {
 	n := syncWith(t, a, link)
 	require.Equal(t, 20, n.ChangesSent)
 	require.Len(t, link.sets, 2)
+	requireEqual(t, hub, a)
+}
+
+// greetingLink holds back all that the peer says after the handshake.
+type greetingLink struct {
+	transport.Link
+	shaken chan struct{} // closed when it is over
+}
+
+func (l greetingLink) Dial(ctx context.Context) (transport.Conn, error) {
+	c, err := l.Link.Dial(ctx)
+	return &greetedConn{Conn: c, shaken: l.shaken}, err
+}
+
+type greetedConn struct {
+	transport.Conn
+	heard  int
+	shaken chan struct{}
+}
+
+func (c *greetedConn) Recv(ctx context.Context) (transport.Frame, error) {
+	if c.heard++; c.heard <= 3 { // hello, ack, changes
+		return c.Conn.Recv(ctx)
+	}
+	close(c.shaken)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A file that was put back to what it was has another log than the peer has read. Until
+// they have reconciled, nothing of it is known to be there.
+func TestNoReceiptsBeforeReconciliation(t *testing.T) {
+	net, ctx := network(t), context.Background()
+	hub := open(t, nil)
+	serve(t, net, "hub", hub)
+	path := filepath.Join(t.TempDir(), "restored.db")
+	a, err := replica.Open(ctx, path, nil)
+	require.NoError(t, err)
+	put(t, a, "1", `{"v":1}`)
+	syncWith(t, a, net.Link("a", "hub"))
+	require.NoError(t, a.Close())
+	old, err := os.ReadFile(path)
+	require.NoError(t, err)
+	a, err = replica.Open(ctx, path, nil)
+	require.NoError(t, err)
+	put(t, a, "lost", `{"v":1}`)
+	syncWith(t, a, net.Link("a", "hub"))
+	require.NoError(t, a.Close())
+	require.NoError(t, os.WriteFile(path, old, 0o600))
+
+	a = openAt(t, path, nil)
+	put(t, a, "2", `{"v":1}`)
+	shaken := make(chan struct{})
+	c, err := a.Connect(greetingLink{net.Link("a", "hub"), shaken})
+	require.NoError(t, err)
+	<-shaken
+	require.Equal(t, []string{"1 syncing", "2 syncing"}, outbox(t, a, replica.OutboxFilter{}))
+	require.NoError(t, c.Close())
+	require.Equal(t, []string{"1 pending", "2 pending"}, outbox(t, a, replica.OutboxFilter{}))
+	syncWith(t, a, net.Link("a", "hub"))
+	require.Empty(t, outbox(t, a, replica.OutboxFilter{}))
 	requireEqual(t, hub, a)
 }

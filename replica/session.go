@@ -69,6 +69,7 @@ type session struct {
 	rewind bool        // the peer asked for a resend from acked
 	acks
 	wanted   crdt.LSN        // the peer is to be asked to acknowledge up to here at once; 0: it is not
+	skipped  bool            // acked began at the end of a log that the peer has not read to there
 	asked    crdt.LSN        // the highest that wanted ever was
 	pong     *transport.Pong // to be sent
 	peerDone bool            // the peer has sent all it had
@@ -262,7 +263,7 @@ func (s *session) shake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.acked = begin
+	s.acked, s.skipped = begin, begin != ack.Through && begin.LSN > 0
 	if err := s.conn.Send(ctx, &transport.Changes{From: begin, Through: begin, Filter: s.sendScope().hash()}); err != nil {
 		return err
 	}
@@ -450,6 +451,9 @@ func (s *session) row() persist.Peer {
 	s.peer.Read, s.peer.Seen = s.at, s.r.opts.Now().UnixMilli()
 	if !s.aside && !s.them.Volatile && !s.out.none {
 		s.peer.Acked = s.acked
+		if s.skipped && (!s.peerDone || s.unequal) { // what it lacks it gets by reconciliation; until then nothing is known
+			s.peer.Acked = crdt.Cursor{Epoch: s.r.epoch}
+		}
 	}
 	return s.peer
 }
