@@ -42,18 +42,6 @@ func (e *events) one() replica.Event {
 	return ev
 }
 
-// until reads up to the change of a record that was put to be the last.
-func (e *events) until(id string) (all []replica.Event) {
-	e.t.Helper()
-	for {
-		ev := e.one()
-		if ev.Key.ID == id && ev.Kind == replica.EventChange {
-			return all
-		}
-		all = append(all, ev)
-	}
-}
-
 func puts(t testing.TB, r *replica.Replica, keys []crdt.Key, n int) {
 	t.Helper()
 	require.NoError(t, r.Update(context.Background(), func(tx *replica.Tx) error {
