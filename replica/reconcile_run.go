@@ -210,12 +210,17 @@ func (r *run) haves(v *digestView, w *want) (haves []transport.Have, err error) 
 	return haves, nil
 }
 
-// again sends the request under way once more.
+// again sends the request under way once more, since no answer has come.
 func (r *run) again(ctx context.Context) error {
 	if r.silent++; r.silent > maxSilence {
 		r.err, r.over = fmt.Errorf("the peer does not answer"), true
 		return nil
 	}
+	return r.repeat(ctx)
+}
+
+// repeat sends the request under way once more.
+func (r *run) repeat(ctx context.Context) error {
 	r.queue, r.differs = append(r.queue, r.asked...), append(r.differs, r.wanted...)
 	return r.next(ctx)
 }
@@ -233,10 +238,10 @@ func (r *run) take(ctx context.Context, f transport.Frame) error {
 		if r.wanted == nil {
 			return nil
 		}
-		if !r.s.allArrived(f) {
-			return r.again(ctx)
-		}
 		r.silent = 0
+		if !r.s.allArrived(f) {
+			return r.repeat(ctx)
+		}
 		r.look()
 		return r.takeNeed(ctx, f)
 	}

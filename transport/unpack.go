@@ -42,7 +42,7 @@ func (u *Unpacker) Unpack(f *Changes, find FindFunc) (*Changes, error) {
 		u.forget()
 		u.lost = 0
 	case ahead > 0 || u.lost > 0:
-		return nil, u.lose()
+		return nil, u.lose(f)
 	}
 	u.number = number + 1
 	out, err := r.frame(flags, [packCheck]byte(head[3:]))
@@ -54,13 +54,14 @@ func (u *Unpacker) Unpack(f *Changes, find FindFunc) (*Changes, error) {
 		return nil, err // it depends on nothing
 	}
 	u.forget()
-	return nil, u.lose()
+	return nil, u.lose(f)
 }
 
-// lose counts a frame that cannot be unpacked.
-func (u *Unpacker) lose() error {
+// lose counts a frame that cannot be unpacked. One that answers a request is told each
+// time: it comes once, and no more of them than were asked for.
+func (u *Unpacker) lose(f *Changes) error {
 	u.lost++
-	if u.lost%lostEvery == 1 {
+	if u.lost%lostEvery == 1 || f.Loose != 0 {
 		return ErrLost
 	}
 	return nil
