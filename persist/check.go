@@ -88,6 +88,7 @@ func (k *checker) file() error {
 func (k *checker) log() error {
 	var last LogRow
 	closed := make(map[crdt.SetID]struct{}) // sets that ended
+	parted := make(map[crdt.SetID]struct{}) // sets of which a change was withdrawn: it may have come back
 	for row, err := range k.r.rows(qCheckLog) {
 		if err != nil {
 			return err
@@ -116,10 +117,14 @@ func (k *checker) log() error {
 		}
 		k.last[l.RID] = l.LSN
 		if l.Set != last.Set {
-			if _, again := closed[l.Set]; again {
+			_, again := closed[l.Set]
+			if _, may := parted[l.Set]; again && !may {
 				problem("set", "the change set "+l.Set.String()+" is torn apart by other rows", adviceRestore)
 			}
 			closed[last.Set] = struct{}{}
+		}
+		if l.Withdrawn() {
+			parted[l.Set] = struct{}{}
 		}
 		last = l
 		if err := k.ctx.Err(); err != nil {
@@ -201,6 +206,10 @@ func (k *checker) record(rec *Record) error {
 	if last := k.last[rec.RID]; last != rec.LSN {
 		problem("lsn", fmt.Sprintf("the record says %d, its last row of the log is %d", rec.LSN, last), adviceRebuild)
 	}
+	forgotten, err := k.forgotten(rec, len(h.changes), problem)
+	if forgotten || err != nil {
+		return err
+	}
 	if heads := h.heads(); !heads.Equal(rec.Heads) {
 		problem("heads", fmt.Sprintf("the record says %v, its changes give %v", rec.Heads, heads), adviceRebuild)
 	}
@@ -211,6 +220,22 @@ func (k *checker) record(rec *Record) error {
 		problem("key", err.Error(), adviceRestore)
 	}
 	return k.ctx.Err()
+}
+
+// forgotten reports whether the record is a stub, whose row says what its changes
+// were.
+func (k *checker) forgotten(rec *Record, changes int, problem func(kind, detail, advice string)) (bool, error) {
+	f, err := k.r.Forgotten(rec.RID)
+	if err != nil || f == nil || f.Wanted {
+		return false, err
+	}
+	if changes > 0 {
+		problem("forgotten", fmt.Sprintf("the record was forgotten, %d of its changes were not", changes), adviceRestore)
+	}
+	if !f.Clock.Covers(rec.Clock) || !rec.Clock.Covers(f.Clock) {
+		problem("clock", fmt.Sprintf("the record says %v, it was forgotten at %v", rec.Clock, f.Clock), adviceRestore)
+	}
+	return true, nil
 }
 
 // snapshot reads the record's snapshot; it is not ok when that is damaged.

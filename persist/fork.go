@@ -120,5 +120,5 @@ func (r *Reader) WithdrawnOf(rid int64) iter.Seq2[crdt.Hash, error] {
 }
 
 // Withdrawn reports whether the change was taken out of its record's history, in
-// the repair of a fork.
+// the repair of a fork, or since the record was forgotten.
 func (l *LogRow) Withdrawn() bool { return l.Source < 0 }

@@ -80,6 +80,14 @@ const (
 	qPutFork
 	qWithdraw
 	qWithdrawn
+	qForgotten
+	qRIDOf
+	qCountForgotten
+	qWanted
+	qForgetRows
+	qPutForgotten
+	qWant
+	qRemember
 	qLastView
 	qViews
 	qAddView
@@ -274,7 +282,16 @@ var queries = [numQueries]struct{ what, sql string }{
 	qWithdraw: {"withdraw change", "UPDATE log SET source = -1 - source WHERE source >= 0 AND lsn = ?"},
 	qWithdrawn: {"read withdrawn changes", changesFrom + ` SELECT log.hash FROM change JOIN log ON log.lsn = change.lsn
 		WHERE log.source < 0`},
-	qLastView: {"read view changes", "SELECT coalesce(max(seq), 0) FROM views"},
+	qForgotten:      {"read mark", "SELECT clock, wanted, time FROM forgotten WHERE rid = ?"},
+	qRIDOf:          {"read record", "SELECT rid FROM records WHERE collection = ? AND id = ?"},
+	qCountForgotten: {"count marks", "SELECT count(*) FROM forgotten"},
+	qWanted:         {"read marks", "SELECT rid FROM forgotten WHERE wanted <> 0"},
+	qForgetRows: {"forget changes", "UPDATE log SET source = -1 - source, data = x'' WHERE source >= 0 AND lsn IN (" + changesFrom +
+		" SELECT lsn FROM change WHERE lsn > ?2)"},
+	qPutForgotten: {"write mark", "INSERT OR REPLACE INTO forgotten (rid, clock, wanted, time) VALUES (?, ?, ?, ?)"},
+	qWant:         {"write mark", "UPDATE forgotten SET wanted = 1 WHERE rid = ?"},
+	qRemember:     {"remove mark", "DELETE FROM forgotten WHERE rid = ?"},
+	qLastView:     {"read view changes", "SELECT coalesce(max(seq), 0) FROM views"},
 	qViews: {"read view changes", `SELECT v.seq, r.collection, r.id, v.lsn FROM views v JOIN records r ON r.rid = v.rid
 		WHERE v.seq > ? ORDER BY v.seq LIMIT ?`},
 	qAddView:   {"write view change", "INSERT INTO views (rid, lsn) VALUES (?, ?)"},
@@ -286,7 +303,7 @@ var queries = [numQueries]struct{ what, sql string }{
 
 	qRefusals:      {"read refusals", "SELECT " + refusalColumns + " FROM refusals ORDER BY id"},
 	qRefusalsOf:    {"read refusals", "SELECT " + refusalColumns + " FROM refusals WHERE peer = ? ORDER BY id"},
-	qCountRefusals: {"count refusals", "SELECT count(*) FROM refusals WHERE peer = ?"},
+	qCountRefusals: {"count refusals", "SELECT count(*) FROM refusals WHERE peer = ? AND code <> 'forgotten'"},
 	qTrimRefusals: {"forget refusals", `DELETE FROM refusals WHERE peer = ?1 AND id <=
 		(SELECT id FROM refusals WHERE peer = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)`},
 	qPutRefusal:    {"write refusal", "INSERT OR REPLACE INTO refusals (" + refusalColumns + ") VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},

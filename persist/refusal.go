@@ -31,7 +31,8 @@ func (r *Reader) Refusals(peer int64) iter.Seq2[*Refusal, error] {
 	return scan(r, r.parseRefusal, qRefusalsOf, peer)
 }
 
-// CountRefusals counts what a peer refused.
+// CountRefusals counts what a peer refused, but for what it does not keep because it has
+// forgotten the record.
 func (r *Reader) CountRefusals(peer int64) (int64, error) {
 	row, err := r.one(qCountRefusals, peer)
 	if err != nil {

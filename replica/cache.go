@@ -11,9 +11,10 @@ import (
 type entry struct {
 	row     persist.Record
 	hist    *crdt.History
-	pending []*crdt.Change // added by the running batch, not written yet
-	size    int            // as counted by the cache
-	place   *list.Element  // in the cache; nil: not there
+	pending []*crdt.Change     // added by the running batch, not written yet
+	mark    *persist.Forgotten // the record was forgotten, and is wanted back; nil: it was not
+	size    int                // as counted by the cache
+	place   *list.Element      // in the cache; nil: not there
 }
 
 // entryOverhead is what an entry costs beside its history, in bytes.

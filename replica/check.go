@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -60,6 +61,9 @@ func (r *Replica) checkPage(ctx context.Context, collection, after string, each 
 
 func checkRecord(rd *persist.Reader, rec *persist.Record, v view) error {
 	h, err := loadHistory(rd, rec)
+	if errors.Is(err, ErrForgotten) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ type writer struct {
 	views  map[string]view // by collection
 	parked int             // sets that wait in the file; -1: not counted yet
 	forks  int64           // forks noted in the file; -1: not counted yet
+	marks  int64           // records forgotten or wanted back; -1: not counted yet
 	packer *transport.Codec
 }
 
@@ -70,7 +71,7 @@ func (w *writer) init(r *Replica) {
 func (w *writer) reset() {
 	w.cache.clear()
 	w.views = map[string]view{}
-	w.parked, w.forks = -1, -1
+	w.parked, w.forks, w.marks = -1, -1, -1
 }
 
 // view returns the policy that the collection's stored values follow.
@@ -131,6 +132,9 @@ func (b *batch) entry(k crdt.Key) (*entry, error) {
 
 // load makes the entry's history from the file and from what the batch added.
 func (b *batch) load(e *entry) (err error) {
+	if e.mark, err = b.mark(e.row.RID); err != nil {
+		return err
+	}
 	e.hist, err = loadHistory(&b.tx.Reader, &e.row)
 	if err != nil {
 		return err
@@ -202,7 +206,7 @@ func (b *batch) flushRecord(e *entry) error {
 	if err := b.tx.PutRecord(&e.row); err != nil {
 		return fmt.Errorf("put record %s: %w", e.row.Key, err)
 	}
-	return nil
+	return b.remembered(e)
 }
 
 // fillRow computes what the file keeps of a record from its history.
@@ -226,7 +230,7 @@ func (b *batch) forget() {
 	for _, e := range b.order {
 		b.w.cache.remove(e)
 	}
-	b.w.parked, b.w.forks = -1, -1
+	b.w.parked, b.w.forks, b.w.marks = -1, -1, -1
 }
 
 // release makes room in memory for others than the records of this batch, of which
@@ -254,5 +258,8 @@ func loadHistory(rd *persist.Reader, rec *persist.Record) (*crdt.History, error)
 			return nil, fmt.Errorf("stored change %d of %s is damaged, run doctor: %w", n, rec.Key, err)
 		}
 	}
-	return h, nil
+	if n > 0 {
+		return h, nil
+	}
+	return h, isForgotten(rd, rec.RID)
 }

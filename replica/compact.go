@@ -190,7 +190,7 @@ func (r *Replica) readLong(ctx context.Context, key crdt.Key) (l *long, skip str
 			}
 			l.changes = append(l.changes, c)
 		}
-		return nil
+		return isForgotten(rd, l.rec.RID)
 	})
 	return l, skip, err
 }

@@ -101,9 +101,9 @@ func place(it *persist.Item) placed {
 	return p
 }
 
-// headsPrint is Item.Heads of a record; 0 if there is none.
+// headsPrint is Item.Heads of a record; 0 if there is none, or nothing of it.
 func headsPrint(rec *persist.Record) uint64 {
-	if rec == nil {
+	if rec == nil || len(rec.Heads) == 0 {
 		return 0
 	}
 	it := persist.Item{Key: rec.Key}
@@ -180,7 +180,7 @@ func buildTree(r *Replica, rd *persist.Reader, of *carry) (*digestTree, error) {
 		if err != nil {
 			return nil, err
 		}
-		in, err := of.holds(r, rd, it.Key)
+		in, err := of.has(r, rd, &it)
 		if err != nil {
 			return nil, err
 		}
@@ -232,7 +232,13 @@ func (t *digestTree) follow(r *Replica, rd *persist.Reader) (fits bool, err erro
 			return false, nil
 		}
 	}
-	// The repair of a fork can change heads without a row of the log.
+	// What is wanted back, and the repair of a fork, change heads without a row of the log.
+	for rid, err := range rd.Wanted() {
+		if err != nil {
+			return false, err
+		}
+		touched[rid] = true
+	}
 	for rid, err := range rd.ForkedRIDs() {
 		if err != nil {
 			return false, err
@@ -277,7 +283,7 @@ func (t *digestTree) reread(r *Replica, rd *persist.Reader, l *digestLeaf) error
 	for _, rid := range l.rids {
 		it, ok, err := rd.ItemAt(int64(rid))
 		if err == nil && ok {
-			ok, err = t.of.holds(r, rd, it.Key)
+			ok, err = t.of.has(r, rd, &it)
 		}
 		if err != nil {
 			return err
@@ -417,7 +423,7 @@ func (v *digestView) leaf(i uint64) ([]placed, error) {
 	for _, rid := range v.t.leaves[i].rids {
 		it, ok, err := v.rd.ItemAt(int64(rid))
 		if err == nil && ok {
-			ok, err = v.t.of.holds(v.r, v.rd, it.Key)
+			ok, err = v.t.of.has(v.r, v.rd, &it)
 		}
 		if err != nil {
 			return nil, err

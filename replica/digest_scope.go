@@ -9,6 +9,15 @@ import (
 	"github.com/godwitdb/godwit/transport"
 )
 
+// has is holds for an item. A record that is wanted back, and of which nothing has come,
+// is like none.
+func (c *carry) has(r *Replica, rd *persist.Reader, it *persist.Item) (bool, error) {
+	if len(it.Heads) == 0 {
+		return false, nil
+	}
+	return c.holds(r, rd, it.Key)
+}
+
 // holds reports whether the carry has the record, as its value is now.
 func (c *carry) holds(r *Replica, rd *persist.Reader, k crdt.Key) (bool, error) {
 	if !c.covers(k) || !c.depends(k) {
@@ -67,14 +76,14 @@ func (c *carry) within(o *carry) bool {
 		return c.none
 	}
 	for i := range o.scopes {
-		if !c.has(o.scopes[i].Hash()) {
+		if !c.names(o.scopes[i].Hash()) {
 			return false
 		}
 	}
 	return true
 }
 
-func (c *carry) has(h crdt.Hash) bool {
+func (c *carry) names(h crdt.Hash) bool {
 	return slices.ContainsFunc(c.scopes, func(s scope) bool { return s.Hash() == h })
 }
 
@@ -85,7 +94,7 @@ func (c *carry) and(o *carry) *carry {
 	}
 	both := &carry{where: c.where || o.where}
 	for _, s := range append(slices.Clone(c.scopes), o.scopes...) {
-		if !both.has(s.Hash()) {
+		if !both.names(s.Hash()) {
 			both.scopes = append(both.scopes, s)
 		}
 	}

@@ -486,6 +486,33 @@
 // update takes 1.06 to 1.09 times as long as without (NORMAL; at FULL the disk takes
 // more than that) by BenchmarkUpdateEncrypted, on two cores with other work.
 //
+// # Forgetting
+//
+// Forget empties the record's rows of the log and withdraws them, as the repair of a fork
+// does: positions and chain stay what peers know, and nothing of them is sent, by any
+// path. The record's row keeps heads and clock. So the stub is equal for whoever holds
+// what was forgotten, and comparing costs nothing. What comes for it all the same is
+// dropped, the rest of its set is taken, and the sender is told: that is no receipt, and
+// keeps nothing else back. The sender keeps it in its file, among the refusals, under the
+// code "forgotten", until reconciliation has found the record equal. A stub that differs
+// is reported by both sides as forgotten, by whom, and neither asked for nor pushed. A
+// link with conditions on fields is the exception: a stub has no value that could meet
+// one, so what the peer has is sent once in each run, and dropped.
+//
+// Fetch marks the stub as wanted, empties its heads and clock, and has the rest done by
+// reconciliation: changes come in behind as if they were new. Until the clock of back then
+// is covered the record is not edited here: this replica's own latest changes may be among
+// those that are missing, and their sequence numbers must not be given out again.
+//
+// That a peer once acknowledged a change does not say that it has it: it may have
+// forgotten it since, or the link's selector left it out. Two replicas that rely on one
+// another's acknowledgements, or on a comparison, can forget at the same time. So Forget
+// compares, and relies on keepers only, which forget nothing; hubs of "godwit serve" are.
+// A keeper says so as long as it holds no stub, which would be equal. It is a promise of
+// whoever opens the file, and ForgetUnasked breaks no promise but that to the user.
+//
+// A record with forks, or one that parked sets wait for, is kept.
+//
 // # Rebuilding views
 //
 // A new policy holds for readers at once: what the file stores under an older one is

@@ -33,6 +33,9 @@ var (
 	ErrOffline = errors.New("there is no path to any peer, by SetOnline")
 	// ErrNoLinks: SyncOnce was called without any connection.
 	ErrNoLinks = errors.New("there are no links: Connect them first, with OnDemand if there is no other schedule")
+	// ErrForgotten: the record is held elsewhere, and was forgotten here; Fetch brings
+	// it back.
+	ErrForgotten = errors.New("the record was forgotten here: fetch it from a peer that has it")
 	// ErrReserved: collections that begin with "_" are godwit's own.
 	ErrReserved = errors.New("collections that begin with an underscore are reserved")
 	// ErrNoFullText: this program was built without SQLite's full text.

@@ -18,6 +18,8 @@ const (
 	codeForked = "forked" // another change has this actor and sequence number
 	codeParked = "parked" // waits for a dependency
 	codeFull   = "full"   // too much waits already
+
+	codeForgotten = "forgotten" // the record was forgotten: not kept, and no offence
 )
 
 // integrate commits what a peer sent: the sets that fit, a note of those that
@@ -111,6 +113,10 @@ func beside(all []*delivery) bool {
 
 // take integrates a set, parks it, or puts it into quarantine.
 func (b *batch) take(in *inbound, exceptions *[]transport.Exception) error {
+	in, err := b.kept(in, exceptions)
+	if in == nil || err != nil {
+		return err
+	}
 	ref, waits, added, err := b.try(in)
 	if err != nil {
 		return err
@@ -189,7 +195,7 @@ func (b *batch) try(in *inbound) (ref *refusal, waits, added bool, err error) {
 // add checks what only a replica knows, then lets the history check the rest.
 func (b *batch) add(e *entry, c *crdt.Change) (bool, error) {
 	if a := b.w.r.actor.Load(); a != nil && c.Actor() == *a && !e.hist.Has(c.Hash()) {
-		if gone, err := b.withdrawn(e.row.Key); err != nil || !gone[c.Hash()] {
+		if wrote, err := b.wrote(e, c.Hash()); err != nil || !wrote {
 			return false, errors.Join(err, errForged)
 		}
 	}

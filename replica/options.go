@@ -43,6 +43,9 @@ type Options struct {
 	// ReconcileEvery is how long a session lasts, about, until what both sides hold
 	// is compared, and again each time; 0 means DefaultReconcileEvery.
 	ReconcileEvery time.Duration
+	// Keeper declares that this replica forgets nothing, as long as it is opened so, and
+	// tells peers that they may forget what it holds. A hub is one.
+	Keeper bool
 	// Logger receives what no caller can be told: failed attempts of links,
 	// refused changes. nil is silent.
 	Logger *slog.Logger

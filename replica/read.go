@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -10,7 +11,8 @@ import (
 )
 
 // Get returns the record's value as JSON, one line with sorted keys, under the
-// collection's policy. ErrNotFound if there is none.
+// collection's policy. ErrNotFound if there is none, ErrForgotten if it was forgotten
+// here.
 func (r *Replica) Get(ctx context.Context, k crdt.Key) (json.RawMessage, error) {
 	if err := k.Valid(); err != nil {
 		return nil, recordError("get", k, err)
@@ -20,7 +22,13 @@ func (r *Replica) Get(ctx context.Context, k crdt.Key) (json.RawMessage, error) 
 		return value, recordError("get", k, translate(err))
 	}
 	err = r.read(ctx, "get", k, func(rd *persist.Reader) (err error) {
-		value, err = r.stored(rd, k)
+		if value, err = r.stored(rd, k); err != nil || value != nil {
+			return err
+		}
+		f, err := rd.ForgottenKey(k)
+		if f != nil && !f.Wanted {
+			return ErrForgotten
+		}
 		return err
 	})
 	if err == nil && value == nil {
@@ -97,7 +105,7 @@ func (r *Replica) Export(ctx context.Context, k crdt.Key) (chunks []byte, err er
 			}
 			chunks = append(chunks, raw...)
 		}
-		return nil
+		return isForgotten(rd, rec.RID)
 	})
 	return chunks, err
 }
@@ -201,6 +209,9 @@ func (r *Replica) stored(rd *persist.Reader, k crdt.Key) (json.RawMessage, error
 func (r *Replica) value(rd *persist.Reader, rec *persist.Record, v view) (json.RawMessage, error) {
 	if rec.PolicyVersion != v.version {
 		h, err := loadHistory(rd, rec)
+		if errors.Is(err, ErrForgotten) {
+			return nil, nil
+		}
 		if err != nil {
 			return nil, err
 		}

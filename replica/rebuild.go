@@ -70,6 +70,14 @@ func (b *batch) rebuildSome(all iter.Seq2[*persist.Record, error], v view) (trie
 	for size := 0; tried < len(stale) && size <= rebuildBytes; tried++ {
 		rec := stale[tried]
 		e, err := b.transient(rec.Key)
+		if errors.Is(err, ErrForgotten) { // a stub shows nothing under any policy
+			rec.PolicyVersion = v.version
+			if err := b.tx.PutRecord(rec); err != nil {
+				return tried, able, err
+			}
+			able++
+			continue
+		}
 		if err != nil {
 			return tried, able, err
 		}

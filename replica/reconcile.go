@@ -15,6 +15,9 @@ import (
 // knowsRanges is the capability of a Hello whose sender answers Digest and Need.
 const knowsRanges = "ranges"
 
+// keepsAll is the capability of a Hello whose sender is a keeper.
+const keepsAll = "keeps"
+
 const (
 	requestTimeout = 30 * time.Second
 	maxSilence     = 4 // requests in a row that were not answered
@@ -286,7 +289,7 @@ func (s *session) ends(ctx context.Context, run *run) error {
 		err = s.settled(ctx)
 	}
 	s.mu.Lock()
-	s.due, s.begun, s.failed, s.differ = false, false, run.failure(), run.differing
+	s.due, s.begun, s.failed, s.differ = false, false, run.failure(), run.differing-run.forgotten
 	s.compared(run.complete() && run.differing == 0)
 	s.absolve(run)
 	s.mu.Unlock()

@@ -25,12 +25,14 @@ const (
 	DiffersThere  = "missing there"
 	DiffersHeads  = "heads differ"
 	DiffersForked = "forked" // two of its changes have one actor and sequence number: see RepairFork
+
+	DiffersForgotten = "forgotten" // by one side, and changed since, or not had by the other: Detail says by whom
 )
 
 // Difference is a record that is not the same on two replicas.
 type Difference struct {
 	Key    crdt.Key
-	How    string // one of DiffersHere, DiffersThere, DiffersHeads and DiffersForked
+	How    string // one of DiffersHere, DiffersThere, DiffersHeads, DiffersForked and DiffersForgotten
 	Lacks  uint64 // changes that this side lacks, by the clocks
 	Owed   uint64 // changes that the other side lacks
 	Detail string // why it stays so, if that is known
@@ -44,6 +46,9 @@ func (r *run) judge(rd *persist.Reader, w *want, h *transport.Have) (again *want
 	}
 	rec, err := rd.Record(h.Key)
 	if err != nil || headsPrint(rec) == h.Heads {
+		return nil, err
+	}
+	if stub, err := r.stub(rd, rec, h); stub || err != nil {
 		return nil, err
 	}
 	next := *w
@@ -111,6 +116,23 @@ func (r *run) judge(rd *persist.Reader, w *want, h *transport.Have) (again *want
 	left.Detail = unexplained
 	r.leave(left, false)
 	return nil, err
+}
+
+// stub leaves a record that one side has forgotten: there is nothing to be asked for.
+func (r *run) stub(rd *persist.Reader, rec *persist.Record, h *transport.Have) (bool, error) {
+	d := Difference{Key: h.Key, How: DiffersForgotten, Detail: "forgotten there"}
+	if !h.Gone {
+		if rec == nil {
+			return false, nil
+		}
+		err := isForgotten(rd, rec.RID)
+		if !errors.Is(err, ErrForgotten) {
+			return false, err
+		}
+		d.Detail = "forgotten here"
+	}
+	r.leave(d, true)
+	return true, nil
 }
 
 // least returns what of the peer's clock this side has: it says nothing that the
@@ -212,6 +234,9 @@ func (r *run) leave(d Difference, explained bool) {
 	}
 	if !explained {
 		r.open++
+	}
+	if d.How == DiffersForgotten {
+		r.forgotten++
 	}
 	if len(r.left) < maxDifferences {
 		r.left = append(r.left, d)

@@ -54,6 +54,7 @@ type run struct {
 	left      []Difference    // what stays different, and why
 	differing int             // how many there are; left is bounded
 	open      int             // of these, those that nothing explains
+	forgotten int             // of these, those that one side has forgotten
 	root      transport.Print // of what is compared, at the start
 	count     int
 }
@@ -280,7 +281,11 @@ func (r *run) takeDigest(ctx context.Context, f *transport.Digest) error {
 			r.queue = append(r.queue, x)
 		}
 		for _, it := range out.differs {
-			if it.Heads != 0 || !r.blind {
+			stub, err := r.stubAt(v, it.Place)
+			if err != nil {
+				return err
+			}
+			if !stub && (it.Heads != 0 || !r.blind) {
 				r.differs = append(r.differs, want{place: it.Place})
 				r.s.r.counters.differing.Add(1)
 			}
@@ -291,6 +296,15 @@ func (r *run) takeDigest(ctx context.Context, f *transport.Digest) error {
 		return err
 	}
 	return r.next(ctx)
+}
+
+// stubAt leaves the record at the place if it was forgotten here.
+func (r *run) stubAt(v *digestView, place uint64) (bool, error) {
+	items, err := v.items(part{64, place})
+	if err != nil || len(items) != 1 {
+		return false, err
+	}
+	return r.stub(v.rd, &persist.Record{RID: items[0].rid}, &transport.Have{Key: items[0].key})
 }
 
 // takeNeed looks at what the peer said of each place, after its change sets were

@@ -19,7 +19,7 @@ func (s *session) place(first *transport.Changes) {
 		return
 	case s.ranges():
 		s.strange = elsewhere || refiltered
-		s.due = s.strange || s.peer.Doubt || s.parkedBefore || len(s.refused) > 0 && !s.inn.none
+		s.due = s.strange || s.peer.Doubt || s.parkedBefore || s.wanting || len(s.refused) > 0 && !s.inn.none
 	}
 	if s.aside {
 		s.strange, s.due = true, s.ranges()

@@ -3,6 +3,7 @@ package replica
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -110,8 +111,16 @@ func (u *supply) record(h *transport.Have) error {
 		}
 		have.Shut = !u.s.mayWrite(k)
 	}
+	if rec != nil {
+		switch err := isForgotten(u.rd, rec.RID); {
+		case errors.Is(err, ErrForgotten):
+			have.Gone = true
+		case err != nil:
+			return err
+		}
+	}
 	u.haves = append(u.haves, have)
-	if rec == nil || u.names || have.Heads == h.Heads {
+	if rec == nil || have.Gone || u.names || have.Heads == h.Heads {
 		return nil
 	}
 	return u.changes(rec, h, len(u.haves)-1)

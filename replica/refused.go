@@ -39,6 +39,9 @@ func (r *Replica) Refusals(ctx context.Context) (all []Refusal, err error) {
 			if err != nil {
 				return err
 			}
+			if f.Code == codeForgotten {
+				continue
+			}
 			p := byID[f.Peer]
 			all = append(all, Refusal{Peer: p.Replica, Link: p.Name, Key: f.Key, Hash: f.Hash, Code: f.Code, Detail: f.Detail,
 				Since: time.UnixMilli(f.Time)})
@@ -66,17 +69,20 @@ type standing struct {
 
 // recall reads what the peer refused.
 func (s *session) recall(tx *persist.Tx) error {
-	s.refused = refused{}
+	s.refused, s.counts.Refused = refused{}, 0
 	for f, err := range tx.Refusals(s.peer.ID) {
 		if err != nil {
 			return err
 		}
-		if s.out.covers(f.Key) {
-			s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN, f.Code}
+		if !s.out.covers(f.Key) {
+			continue
+		}
+		s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN, f.Code}
+		if f.Code != codeForgotten {
+			s.counts.Refused++
 			s.refusals = append(s.refusals, transport.Exception{Collection: f.Key.Collection, ID: f.Key.ID, Hash: f.Hash, State: transport.Refused, Code: f.Code, Detail: f.Detail})
 		}
 	}
-	s.counts.Refused = len(s.refused)
 	return nil
 }
 
@@ -90,7 +96,7 @@ func (s *session) offers(rd *persist.Reader, rows []persist.LogRow) (bool, error
 	for i := 0; i < len(rows) && len(s.refused) > 0; i++ {
 		change := refusedChange{rows[i].Key, rows[i].Hash}
 		was, ok := s.refused[change]
-		if !ok {
+		if !ok || was.code == codeForgotten { // that is no receipt, and holds nothing back
 			continue
 		}
 		if was.rights == s.them.Rights {
@@ -109,9 +115,12 @@ func (s *session) offers(rd *persist.Reader, rows []persist.LogRow) (bool, error
 
 // lift has a refusal stand no more. The caller holds mu.
 func (s *session) lift(change refusedChange) {
-	s.retried = append(s.retried, s.refused[change].id)
+	was := s.refused[change]
+	s.retried = append(s.retried, was.id)
 	delete(s.refused, change)
-	s.counts.Refused--
+	if was.code != codeForgotten {
+		s.counts.Refused--
+	}
 }
 
 // forgive forgets refusals, but for those for lack of rights: the peer's file is an older

@@ -45,6 +45,7 @@ type session struct {
 	inn     *carry          // what we take
 	filter  crdt.Hash       // of what the peer sends
 
+	wanting      bool // a record that was forgotten here is wanted back
 	parkedBefore bool // something of the peer's waits since an earlier session
 
 	stored crdt.Cursor // the peer's Read in the file, as this session last read or wrote it; for the writer goroutine
@@ -284,7 +285,13 @@ func (s *session) greet(ctx context.Context) error {
 		Want: s.want, Rights: s.grant.Rights(), Volatile: s.aside, Knows: []string{transport.KnowsPack, knowsRanges, transport.KnowsPresence}, Compare: s.verify != nil}
 	err := s.r.store.Read(ctx, func(rd *persist.Reader) (err error) {
 		hello.Log = rd.Head()
-		hello.Space, err = rd.Space()
+		if hello.Space, err = rd.Space(); err != nil || !s.r.opts.Keeper {
+			return err
+		}
+		n, err := rd.CountForgotten()
+		if n == 0 {
+			hello.Knows = append(hello.Knows, keepsAll)
+		}
 		return err
 	})
 	if err != nil {
@@ -349,6 +356,9 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 		}
 		s.peer, s.stored = *p, p.Read
 		if err := b.tx.PutPeer(&s.peer); err != nil {
+			return err
+		}
+		if s.wanting, err = wants(&b.tx.Reader); err != nil {
 			return err
 		}
 		if s.parkedBefore, err = b.tx.HasParked(s.peer.ID); err != nil {

@@ -183,6 +183,9 @@ func (tx *Tx) open(k crdt.Key) (*entry, view, error) {
 		return nil, view{}, err
 	}
 	e, err := tx.b.entry(k)
+	if err == nil && e.mark != nil {
+		err = ErrForgotten // what has not come back has sequence numbers that must not be given out again
+	}
 	if err != nil {
 		return nil, view{}, err
 	}

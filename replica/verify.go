@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/transport"
@@ -12,6 +13,7 @@ import (
 // VerifyResult says how this replica compares with a peer.
 type VerifyResult struct {
 	Peer        crdt.ReplicaID
+	Keeper      bool              // the peer forgets nothing: see Options.Keeper
 	Scopes      []transport.Scope // compared were the records in all of them; none: all records
 	Records     int               // of these, here; deleted ones count
 	Fingerprint string            // of their names and heads, here: 32 hex digits, the same for replicas that hold the same
@@ -58,7 +60,7 @@ func (r *Replica) verify(ctx context.Context, link transport.Link, t terms) erro
 // verdict is what a run of Verify came to.
 func (r *run) verdict(v *VerifyResult) {
 	*v = VerifyResult{
-		Peer: r.s.them.Replica, Scopes: r.of.wire(), Records: r.count, Fingerprint: hex.EncodeToString(r.root[:]),
+		Peer: r.s.them.Replica, Keeper: slices.Contains(r.s.them.Knows, keepsAll), Scopes: r.of.wire(), Records: r.count, Fingerprint: hex.EncodeToString(r.root[:]),
 		Differing: r.differing, Differences: r.left,
 	}
 	r.s.concluded = r.err == nil

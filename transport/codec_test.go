@@ -81,7 +81,7 @@ func frames() map[string]transport.Frame {
 				Clock: crdt.Clock{"": 0, "a": 1<<64 - 1, crdt.ActorID(bytes.Repeat([]byte{0xff}, crdt.MaxActorLen)): 1}},
 		}},
 		"answer to a need": &transport.Need{ID: 1, Answer: true, Loose: 1<<64 - 1, Log: 1<<63 - 1, Behind: 1<<63 - 1, Haves: []transport.Have{
-			{Key: crdt.Key{Collection: "c", ID: "1"}, Place: 9, Heads: 8, Shut: true, Kept: true},
+			{Key: crdt.Key{Collection: "c", ID: "1"}, Place: 9, Heads: 8, Shut: true, Kept: true, Gone: true},
 		}},
 		"empty need": &transport.Need{ID: 1},
 	}

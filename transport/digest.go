@@ -89,6 +89,7 @@ type Have struct {
 	All  bool
 	Shut bool // in an answer: no changes of the record are taken from the asker
 	Kept bool // in an answer: some changes are kept back, since the asker refused them
+	Gone bool // in an answer: the record was forgotten there, no changes of it are given or taken
 }
 
 // Kind returns KindDigest.
@@ -194,6 +195,7 @@ type wireHave struct {
 	All        bool
 	Shut       bool
 	Kept       bool
+	Gone       bool
 }
 
 func (f *Digest) wire() any {
@@ -269,7 +271,7 @@ func (f *Need) wire() any {
 	for i := range f.Haves {
 		h := &f.Haves[i]
 		w.Haves = append(w.Haves, wireHave{Collection: h.Key.Collection, ID: h.Key.ID, Place: h.Place, Heads: h.Heads,
-			Clock: appendClock(nil, h.Clock), All: h.All, Shut: h.Shut, Kept: h.Kept})
+			Clock: appendClock(nil, h.Clock), All: h.All, Shut: h.Shut, Kept: h.Kept, Gone: h.Gone})
 	}
 	return w
 }
@@ -287,7 +289,7 @@ func (w *wireNeed) frame() (Frame, error) {
 			return nil, err
 		}
 		room -= len(clock)
-		f.Haves[i] = Have{Key: crdt.Key{Collection: h.Collection, ID: h.ID}, Place: h.Place, Heads: h.Heads, Clock: clock, All: h.All, Shut: h.Shut, Kept: h.Kept}
+		f.Haves[i] = Have{Key: crdt.Key{Collection: h.Collection, ID: h.ID}, Place: h.Place, Heads: h.Heads, Clock: clock, All: h.All, Shut: h.Shut, Kept: h.Kept, Gone: h.Gone}
 	}
 	return f, nil
 }

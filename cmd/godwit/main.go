@@ -65,6 +65,7 @@ type cli struct {
 	Sync    syncCmd    `cmd:"" group:"Exchange" help:"Exchange changes once, until both sides are equal."`
 	Connect connectCmd `cmd:"" group:"Exchange" help:"Stay connected and print what arrives."`
 	Fetch   fetchCmd   `cmd:"" group:"Exchange" help:"Get one record of another replica."`
+	Forget  forgetCmd  `cmd:"" group:"Exchange" help:"Drop the data of records here that a hub holds."`
 	Verify  verifyCmd  `cmd:"" group:"Exchange" help:"Prove that another replica holds the same, or name what differs."`
 	Watch   watchCmd   `cmd:"" group:"Exchange" help:"Print changes as they are committed."`
 

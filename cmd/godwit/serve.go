@@ -72,7 +72,7 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	hub, err := replica.OpenHub(c.Data, &replica.Options{Key: key, Logger: e.logger()})
+	hub, err := replica.OpenHub(c.Data, &replica.Options{Keeper: true, Key: key, Logger: e.logger()})
 	if err != nil {
 		return err
 	}
