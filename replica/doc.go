@@ -509,7 +509,8 @@
 // another's acknowledgements, or on a comparison, can forget at the same time. So Forget
 // compares, and relies on keepers only, which forget nothing; hubs of "godwit serve" are.
 // A keeper says so as long as it holds no stub, which would be equal. It is a promise of
-// whoever opens the file, and ForgetUnasked breaks no promise but that to the user.
+// whoever opens the file. What others have forgotten since is not in a backup of a keeper's
+// that is put back: it is lost then, which no protocol can mend.
 //
 // A record with forks, or one that parked sets wait for, is kept.
 //
