@@ -547,6 +547,49 @@ func TestWritesWhileEncrypting(t *testing.T) {
 	require.Empty(t, leaks(t, path))
 }
 
+// While content is converted, records are forgotten: their rows are empty, withdrawn,
+// and in the end as the others.
+func TestForgetWhileEncrypting(t *testing.T) {
+	path := tempPath(t)
+	opts := &persist.Options{Synchronous: persist.Normal}
+	var s *persist.Store
+	n := 0
+	opts.AfterStep(func(step string) {
+		rec := record(t, s, fmt.Sprintf("record-%04d", n))
+		n++
+		require.NoError(t, s.Commit(t.Context(), func(tx *persist.Tx) error {
+			require.NoError(t, tx.Forget(&persist.Forgotten{RID: rec.RID, Clock: rec.Clock, Time: 1}))
+			rec.JSON, rec.Deleted = nil, true
+			return tx.PutRecord(rec)
+		}))
+	})
+	s = open(t, path, opts)
+	fillSecrets(t, s, 180)
+	db := openSQL(t, path)
+	defer db.Close()
+	for i, change := range []func() error{
+		func() error { return s.Encrypt(t.Context(), newKey(t, 1)) },
+		func() error { return s.Rekey(t.Context(), newKey(t, 2)) },
+		func() error { return s.Decrypt(t.Context()) },
+		func() error { return s.Encrypt(t.Context(), newKey(t, 3)) },
+	} {
+		before := n
+		require.NoError(t, change())
+		require.Greater(t, n-before, 8)
+		require.Empty(t, problems(t, s))
+		for _, table := range []string{"log", "records"} {
+			var sealed, target int64
+			require.NoError(t, db.QueryRow("SELECT max(sealed), min(sealed) FROM "+table).Scan(&sealed, &target))
+			require.Equal(t, target, sealed, "%s, change %d", table, i)
+			require.Equal(t, i == 2, sealed == 0)
+		}
+	}
+	var empty int
+	require.NoError(t, db.QueryRow("SELECT count(*) FROM log WHERE source < 0 AND length(data) = 0").Scan(&empty))
+	require.Equal(t, 3*n, empty)
+	require.Empty(t, leaks(t, path))
+}
+
 // Whatever step a change is interrupted at, the store is good, and the next opening
 // completes it; so does calling it again.
 func TestInterrupted(t *testing.T) {

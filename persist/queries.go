@@ -247,7 +247,8 @@ var queries = [numQueries]struct{ what, sql string }{
 			FROM (SELECT id, ` + viewJSON("") + ` -> ?2 AS value FROM records WHERE collection = ?1 AND deleted = 0)
 			WHERE value <> 'null') r, json_each(r.list) v
 		WHERE v.type <> 'null' AND (v.type <> 'text' OR NOT EXISTS
-			(SELECT 1 FROM records t WHERE t.collection = ?3 AND t.id = v.value AND t.deleted = 0))
+			(SELECT 1 FROM records t WHERE t.collection = ?3 AND t.id = v.value
+				AND (t.deleted = 0 OR EXISTS (SELECT 1 FROM forgotten f WHERE f.rid = t.rid))))
 		ORDER BY r.id, v.key`},
 	// A rid that NewRID gave out in this transaction may have been put already.
 	qInsertRecord: {"insert record", "INSERT INTO records (" + recordColumns + `)

@@ -23,8 +23,8 @@ func (r *Reader) Duplicates(collection string, field crdt.Path) iter.Seq2[FieldV
 
 // Dangling yields what a field of a collection's records refers to and is not
 // there: a string names a record of the target collection, a list of strings
-// several; anything else but null names nothing. They come by id, and in the
-// order of the list.
+// several; anything else but null names nothing. A forgotten record counts as there.
+// They come by id, and in the order of the list.
 func (r *Reader) Dangling(collection string, field crdt.Path, target string) iter.Seq2[FieldValue, error] {
 	return r.fieldValues(qDangling, field, collection, target)
 }

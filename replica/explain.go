@@ -17,6 +17,7 @@ const (
 	ReasonHere        = "here"        // it is, with so many changes
 	ReasonDeleted     = "deleted"     // it is deleted here
 	ReasonDamaged     = "damaged"     // its history cannot be read
+	ReasonForgotten   = "forgotten"   // it was forgotten here, or by the peer
 	ReasonForked      = "forked"      // see Forks
 	ReasonWaiting     = "waiting"     // something that came waits for changes of it
 	ReasonQuarantined = "quarantined" // this replica refused a change of it
@@ -127,6 +128,9 @@ func (x *explainer) held() error {
 		}
 		x.rows = append(x.rows, row)
 	}
+	if err := x.stub(); err != nil || len(x.rows) == 0 {
+		return err
+	}
 	what := "exists here"
 	if x.rec.Deleted {
 		what = "is deleted here"
@@ -143,6 +147,20 @@ func (x *explainer) held() error {
 	if n := x.rec.Conflicts; n > 0 {
 		x.e.add(ReasonConflict, none, "%d of its fields hold several values at once, which keeps nothing from syncing: see conflicts.", n)
 	}
+	return nil
+}
+
+// stub says that the record was forgotten here, wholly or but for what has come back.
+func (x *explainer) stub() error {
+	f, err := x.rd.Forgotten(x.rec.RID)
+	if err != nil || f == nil {
+		return err
+	}
+	what := "whoever holds it has all of it, and fetch brings it back."
+	if f.Wanted {
+		what = "it is to come back, from any peer that has it, and is not edited before all of it has."
+	}
+	x.keeps(ReasonForgotten, crdt.ReplicaID{}, "%s was forgotten here on %s: %s", x.rec.Key, when(f.Time), what)
 	return nil
 }
 

@@ -41,7 +41,7 @@ func (x *explainer) peer(p persist.Peer) error {
 	if live {
 		p.State = StateConnected
 	}
-	if x.rec == nil {
+	if len(x.rows) == 0 { // absent, or forgotten: there is nothing to be acknowledged
 		x.e.add(x.reach(p.State == StateConnected), p.Replica, "%s %s.", name(p), path.state(p))
 		return nil
 	}
@@ -79,9 +79,17 @@ func (x *explainer) reach(connected bool) string {
 // refused says what the peer refused of the record, or together with it: a change set
 // is taken whole or not at all.
 func (x *explainer) refused(p persist.Peer) (found bool, err error) {
+	gone := false
 	for f, err := range x.rd.Refusals(p.ID) {
 		if err != nil {
 			return found, err
+		}
+		if f.Code == codeForgotten { // it has taken the rest of the set
+			if f.Key == x.rec.Key && !gone {
+				x.keeps(ReasonForgotten, p.Replica, "%s has forgotten it, and takes no changes of it until it fetches it back.", name(p))
+				found, gone = true, true
+			}
+			continue
 		}
 		what := "the change " + f.Hash.String()
 		if f.Key != x.rec.Key {

@@ -285,7 +285,7 @@ func (b *batch) kept(in *inbound, exceptions *[]transport.Exception) (*inbound, 
 			rest.Members = append(rest.Members, in.wire.Members[i])
 			continue
 		}
-		*exceptions = append(*exceptions, in.exception(&refusal{member: i, code: codeForgotten, detail: ErrForgotten.Error()}, transport.Refused))
+		*exceptions = append(*exceptions, in.exception(&refusal{member: i, code: codeForgotten, detail: "this replica has forgotten the record"}, transport.Refused))
 	}
 	switch len(rest.Members) {
 	case 0:

@@ -4,6 +4,7 @@ package replica_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"testing"
 
@@ -42,4 +43,32 @@ func TestFullTextSearch(t *testing.T) {
 	var e *replica.QueryError
 	require.ErrorAs(t, err, &e)
 	requireClean(t, r)
+}
+
+// TestForgottenFullText: the words of what was forgotten are not found, in an encrypted
+// file either, until it is fetched back.
+func TestForgottenFullText(t *testing.T) {
+	net := network(t)
+	hub, a := open(t, &replica.Options{Keeper: true}), open(t, &replica.Options{Key: fileKey(t, 1)})
+	serve(t, net, "hub", hub)
+	link := net.Link("a", "hub")
+	require.NoError(t, a.SetPlaintext(t.Context(), "notes", "by"))
+	require.NoError(t, a.EnsureText(t.Context(), "notes", "by"))
+	put(t, a, "1", `{"by":"Ada"}`)
+	put(t, a, "2", `{"by":"Ada too"}`)
+	found := func() []string { return queryIDs(t, a, replica.Query{Where: replica.Search("ada")}) }
+	require.Len(t, found(), 2)
+	syncOnly(t, a, link)
+	require.Equal(t, 1, forget(t, a, link, "1").Forgotten)
+	require.NoError(t, a.Rekey(t.Context(), fileKey(t, 2)))
+	require.Equal(t, []string{"2"}, found())
+	db, err := sql.Open("sqlite3", "file:"+a.Path())
+	require.NoError(t, err)
+	defer db.Close()
+	var held int
+	require.NoError(t, db.QueryRow("SELECT count(*) FROM text_1 WHERE text_1 MATCH 'ada'").Scan(&held))
+	require.Equal(t, 1, held, "its words are dropped, not only passed over")
+	requireClean(t, a)
+	fetch(t, a, link, "1")
+	require.Equal(t, []string{"1", "2"}, found())
 }

@@ -18,7 +18,7 @@ const (
 	SyncPending SyncState = "pending" // it waits for a connection, or its turn
 	SyncSyncing SyncState = "syncing" // sent and not acknowledged; a carrier's stay so
 	SyncSynced  SyncState = "synced"  // on the peer's disk
-	SyncFailed  SyncState = "failed"  // the peer refused it, see Refusals
+	SyncFailed  SyncState = "failed"  // the peer refused it, see Refusals; or has forgotten a record of it, by the code "forgotten"
 )
 
 // PeerSync says how far a change set is on its way to one peer.
