@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -211,10 +212,45 @@ func TestWantedBackFromAnybody(t *testing.T) {
 	_, err = a.Get(ctx, key("1"))
 	require.ErrorIs(t, err, replica.ErrNotFound)
 	requireClean(t, a)
+	require.Zero(t, verify(t, a, net.Link("a", "b")).Records, "nothing has come, so it compares as none")
 	syncOnly(t, a, net.Link("a", "hub"))
 	require.Equal(t, `{"v":1}`, get(t, a, "1"))
 	put(t, a, "1", `{"v":2}`)
 	syncOnly(t, a, net.Link("a", "hub"))
 	require.Equal(t, `{"v":2}`, get(t, hub, "1"))
 	requireClean(t, a)
+}
+
+// TestForgetChangedMeanwhile keeps a record that is edited when the keeper has been asked.
+func TestForgetChangedMeanwhile(t *testing.T) {
+	net := network(t)
+	hub, a := open(t, &replica.Options{Keeper: true}), open(t, nil)
+	serve(t, net, "hub", hub)
+	put(t, a, "1", `{"v":1}`)
+	put(t, a, "2", `{"v":1}`)
+	syncOnly(t, a, net.Link("a", "hub"))
+	link := left{net.Link("a", "hub"), sync.OnceFunc(func() { put(t, a, "1", `{"v":2}`) })}
+	require.Equal(t, replica.Forgetting{Forgotten: 1, Kept: map[crdt.Key]string{key("1"): replica.KeptChanged}}, forget(t, a, link, "1", "2"))
+	require.Equal(t, `{"v":2}`, get(t, a, "1"))
+}
+
+// left is a link that has something done when a connection over it is closed.
+type left struct {
+	transport.Link
+	then func()
+}
+
+func (l left) Dial(ctx context.Context) (transport.Conn, error) {
+	c, err := l.Link.Dial(ctx)
+	return leftConn{c, l.then}, err
+}
+
+type leftConn struct {
+	transport.Conn
+	then func()
+}
+
+func (c leftConn) Close() error {
+	c.then()
+	return c.Conn.Close()
 }
