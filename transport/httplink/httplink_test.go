@@ -2,6 +2,7 @@ package httplink_test
 
 import (
 	"context"
+	"flag"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -14,7 +15,11 @@ import (
 	"github.com/godwitdb/godwit/transport/httplink"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "4") // more than processors: most of them wait for sockets
+	goleak.VerifyTestMain(m)
+}
 
 // hub is a server on a loopback socket whose sessions are handed to the test.
 type hub struct {
