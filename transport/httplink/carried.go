@@ -248,11 +248,12 @@ func (c *carried) again(ctx context.Context, err error, failures int) bool {
 
 // pause waits, and reports whether the connection lasted.
 func (c *carried) pause(ctx context.Context, d time.Duration) bool {
+	deadline := time.Now().Add(d) // before the timer begins, as in fetch
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for deadline := time.Now().Add(d); time.Now().Before(deadline) && !c.lost; {
+	for time.Now().Before(deadline) && !c.lost {
 		if c.wait(ctx, timer.C) != nil {
 			return false
 		}

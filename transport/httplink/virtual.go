@@ -140,9 +140,9 @@ func (v *virtual) turn(at int64) (int, error) {
 // later request fetches, or hold is over; it returns what there is, at most most
 // bytes. last says that the stream ends with them.
 func (v *virtual) fetch(ctx context.Context, turn int, at int64, most int, hold time.Duration) (b []byte, last bool, err error) {
+	deadline := time.Now().Add(hold) // before the timer begins, which fires once: then it is not too early
 	timer := time.NewTimer(hold)
 	defer timer.Stop()
-	deadline := time.Now().Add(hold)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for {
