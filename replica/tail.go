@@ -145,20 +145,27 @@ func (t *tailer) catchUp(ctx context.Context) {
 	for more := true; more; {
 		var rows []persist.LogRow
 		var head crdt.LSN
-		viewed := t.view
+		t.mu.Lock()
+		next, viewed := t.next, t.view
+		t.mu.Unlock()
 		err := t.store.Read(ctx, func(rd *persist.Reader) (err error) {
 			if viewed, err = rd.LastView(); err != nil {
 				return err
 			}
-			if head = rd.Head().LSN; t.next < 0 { // the first look: begin at the end
-				t.begin(head)
+			if head = rd.Head().LSN; next < 0 { // the first look: begin at the end
+				t.begin(ctx, head)
 				return nil
 			}
-			rows, err = rd.Log(t.next-1, pageRows, pageBytes)
+			rows, err = rd.Log(next-1, pageRows, pageBytes)
 			return err
 		})
 		t.mu.Lock()
+		if ctx.Err() != nil { // who listens now is looked after by the loop behind this one
+			t.mu.Unlock()
+			return
+		}
 		t.keep(rows)
+		next = t.next
 		t.ears.note(rows, t.woken)
 		if len(rows) > 0 && bug(bugLostWakeUp) && rows[0].LSN%32 == 0 {
 			clear(t.woken)
@@ -176,15 +183,18 @@ func (t *tailer) catchUp(ctx context.Context) {
 			e.wake()
 		}
 		clear(t.woken)
-		more = err == nil && len(rows) > 0 && t.next <= head // what is committed later makes run come again
+		more = err == nil && len(rows) > 0 && next <= head // what is committed later makes run come again
 	}
 }
 
 // begin sets the position, and wakes everyone once, since what was committed
 // between listen and now is not seen otherwise.
-func (t *tailer) begin(head crdt.LSN) {
+func (t *tailer) begin(ctx context.Context, head crdt.LSN) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
 	t.next = head + 1
 	for e := range t.ears.all() {
 		e.known = t.next
