@@ -63,7 +63,7 @@
 // Inserting several log rows by one statement was not needed: a change costs
 // 4 to 5 us in a large transaction, its share of the record included.
 //
-// The WAL is moved into the file at 4,000 pages, not 1,000: the transactions of a cold
+// The WAL is moved into the file at 8,000 pages, not 1,000: the transactions of a cold
 // sync exceed these, and each moved all it wrote and synced the file too (7% of the time).
 //
 // A backup is copied page by page (SQLite's online backup) from a connection that is in

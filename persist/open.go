@@ -168,7 +168,7 @@ func prepareWriter(ctx context.Context, c *conn, opts *Options, v *vault) error 
 		return err
 	}
 	// What a large transaction made of the WAL need not stay. In pages of 4 KiB.
-	return c.run(opts.Synchronous.pragma() + "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000;")
+	return c.run(opts.Synchronous.pragma() + "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 8000;")
 }
 
 // setUp sets what every connection of ours has.

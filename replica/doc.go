@@ -292,8 +292,8 @@
 //	eight writers, FULL, of raw               3.1
 //	with 10,000 earlier changes, of 10        1.0      NORMAL and FULL
 //	cold, 20 changes, of warm                 1.42     FULL; 2.39 at NORMAL
-//	cold sync of 10,000 records, 4 changes    10,500 records/s, 61 bytes a record (474 of raw changes)
-//	cold sync of 100,000 (-large)             6,500 records/s (to be 8,000), 160 MB resident (200), 216
+//	cold sync of 10,000 records, 4 changes    13,300 records/s, 61 bytes a record (474 of raw changes)
+//	cold sync of 100,000 (-large)             8,700 records/s (8,000), 166 MB resident (200), 216
 //	                                          bytes a record; both on cores that others kept busy
 //	2,000 records healed after a partition    0.10 s, 47 KB
 //	live, A to B's watcher through a hub      2.2 times three raw commits and two hops, p50;
@@ -327,10 +327,10 @@
 // depends on who else is at work. On 2026-11-21, two shared cores, each beside the code
 // before in turns:
 //
-//		load of the machine             11      28 (a round then takes longer than ackEvery)
-//		CPU, of the bare server's       2.5     3.5
-//		the same, before                3.8     3.7
-//		KiB for an idle session         36.0    35.9
+//		load of the machine             1       11      28 (a round then takes longer than ackEvery)
+//		CPU, of the bare server's       2.4     2.5     3.5
+//		the same, before                3.5     3.8     3.7
+//		KiB for an idle session         37.4    36.0    35.9
 //
 //	  - A goroutine costs 5 KiB, so an idle session has but one, which receives, and one of
 //	    the carrier's: sending, applying and reconciling are workers (worker.go). The
