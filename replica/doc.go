@@ -294,7 +294,7 @@
 //	cold, 20 changes, of warm                 1.42     FULL; 2.39 at NORMAL
 //	cold sync of 10,000 records, 4 changes    13,300 records/s, 61 bytes a record (474 of raw changes)
 //	cold sync of 100,000 (-large)             8,700 records/s (8,000), 166 MB resident (200), 216
-//	                                          bytes a record; both on cores that others kept busy
+//	                                          bytes a record; both on idle cores
 //	2,000 records healed after a partition    0.10 s, 47 KB
 //	live, A to B's watcher through a hub      2.2 times three raw commits and two hops, p50;
 //	                                          2.5 with a load of 10 (2.7 before watchers and the
