@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -17,9 +18,9 @@ func damagedAt(t *testing.T, path, statement string) (before map[string]string) 
 	t.Helper()
 	r, err := replica.Open(context.Background(), path, nil)
 	require.NoError(t, err)
-	for _, v := range []string{`{"v":1}`, `{"v":2}`, `{"w":"x"}`} {
+	for _, v := range []string{`{"v":1,"of":%q}`, `{"v":2,"of":%q}`, `{"w":"x","of":%q}`} {
 		for _, id := range []string{"1", "2", "3"} {
-			put(t, r, id, v)
+			put(t, r, id, fmt.Sprintf(v, id)) // without a difference their changes may be the same bytes
 		}
 	}
 	before = contents(t, r)
