@@ -532,12 +532,7 @@ func TestWritesWhileEncrypting(t *testing.T) {
 	})
 	s = open(t, path, opts)
 	fillSecrets(t, s, 180)
-	for _, change := range []func() error{
-		func() error { return s.Encrypt(t.Context(), newKey(t, 1)) },
-		func() error { return s.Rekey(t.Context(), newKey(t, 2)) },
-		func() error { return s.Decrypt(t.Context()) },
-		func() error { return s.Encrypt(t.Context(), newKey(t, 3)) },
-	} {
+	for _, change := range allChanges(t, s) {
 		before := n
 		require.NoError(t, change())
 		require.Greater(t, n-before, 8)
@@ -545,6 +540,16 @@ func TestWritesWhileEncrypting(t *testing.T) {
 		require.Empty(t, problems(t, s))
 	}
 	require.Empty(t, leaks(t, path))
+}
+
+// allChanges encrypts a store, changes its key, decrypts and encrypts it again.
+func allChanges(t *testing.T, s *persist.Store) []func() error {
+	return []func() error{
+		func() error { return s.Encrypt(t.Context(), newKey(t, 1)) },
+		func() error { return s.Rekey(t.Context(), newKey(t, 2)) },
+		func() error { return s.Decrypt(t.Context()) },
+		func() error { return s.Encrypt(t.Context(), newKey(t, 3)) },
+	}
 }
 
 // While content is converted, records are forgotten: their rows are empty, withdrawn,
@@ -567,12 +572,7 @@ func TestForgetWhileEncrypting(t *testing.T) {
 	fillSecrets(t, s, 180)
 	db := openSQL(t, path)
 	defer db.Close()
-	for i, change := range []func() error{
-		func() error { return s.Encrypt(t.Context(), newKey(t, 1)) },
-		func() error { return s.Rekey(t.Context(), newKey(t, 2)) },
-		func() error { return s.Decrypt(t.Context()) },
-		func() error { return s.Encrypt(t.Context(), newKey(t, 3)) },
-	} {
+	for i, change := range allChanges(t, s) {
 		before := n
 		require.NoError(t, change())
 		require.Greater(t, n-before, 8)

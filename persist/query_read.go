@@ -23,14 +23,19 @@ func (r *Reader) Query(ctx context.Context, q Query) iter.Seq2[View, error] {
 			yield(View{}, err)
 			return
 		}
-		for row, err := range r.dynamic(ctx, c) {
-			var v View
-			if err == nil {
-				v = View{RID: row.int(0), ID: row.text(1), JSON: row.textBytes(2)}
-			}
-			if !yield(v, err) || err != nil {
-				return
-			}
+		r.views(ctx, c, yield)
+	}
+}
+
+// views yields what a statement selects that gives a RID, an id and JSON.
+func (r *Reader) views(ctx context.Context, c *compiler, yield func(View, error) bool) {
+	for row, err := range r.dynamic(ctx, c) {
+		var v View
+		if err == nil {
+			v = View{RID: row.int(0), ID: row.text(1), JSON: row.textBytes(2)}
+		}
+		if !yield(v, err) || err != nil {
+			return
 		}
 	}
 }
@@ -68,15 +73,7 @@ func (r *Reader) QueryAt(ctx context.Context, q Query, rids []int64) iter.Seq2[V
 			yield(View{}, err)
 			return
 		}
-		for row, err := range r.dynamic(ctx, c) {
-			var v View
-			if err == nil {
-				v = View{RID: row.int(0), ID: row.text(1), JSON: row.textBytes(2)}
-			}
-			if !yield(v, err) || err != nil {
-				return
-			}
-		}
+		r.views(ctx, c, yield)
 	}
 }
 
