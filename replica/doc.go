@@ -150,12 +150,11 @@
 // goes no further in its log, is left different after three more answers, and logged, and
 // the rest goes on.
 //
-// Measured on 2026-11-21 on 2 cores that others kept busy (load 15), so that times are
-// upper bounds (go test -run '^$' -bench Reconcile -benchtime 5x -reconcile.records
-// 1000000 ./replica), limits in parentheses:
+// Measured on 2026-11-21 on 2 idle cores (go test -run '^$' -bench Reconcile -benchtime 5x
+// -reconcile.records 1000000 ./replica), limits in parentheses:
 //
-//	two replicas of 1,000,000 records, 100 differ    4 round trips (4), 128 KB (200), 0.97 s (1)
-//	trees, for the first time, both replicas         28 s of such a machine
+//	two replicas of 1,000,000 records, 100 differ    4 round trips (4), 127 KB (200), 0.35 s (1)
+//	trees, for the first time, both replicas         5.1 s
 //	memory of a tree                                 10 bytes a record
 //
 // # Scopes and rights

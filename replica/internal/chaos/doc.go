@@ -7,4 +7,9 @@
 // What the simulation (package sim) does with memlink, clocks and crashes it does for
 // the carriers: it cannot be replayed step by step, since the sockets keep their own
 // time, but its seed gives the same schedule.
+//
+// On 2026-11-21 the schedules of 200000 to 201999, of 30 steps each, all ended equal, in 16
+// minutes of two processes beside other work:
+//
+//	go test ./replica/internal/chaos -chaos 1000 -chaos.seed 200000 -timeout 1h  # and 201000
 package chaos
