@@ -34,6 +34,14 @@ func (r *Reader) PlainFields(collection string) ([]string, error) {
 	return collect(scan(r, func(row row) (string, error) { return row.text(0), nil }, qPlainFields, collection))
 }
 
+// PlainField is a field that SetPlainFields declared.
+type PlainField struct{ Collection, Field string }
+
+// AllPlainFields returns what SetPlainFields declared, by collection.
+func (r *Reader) AllPlainFields() ([]PlainField, error) {
+	return collect(scan(r, func(row row) (PlainField, error) { return PlainField{row.text(0), row.text(1)}, nil }, qAllPlainFields))
+}
+
 // checkPlain makes sure that an encrypted file has no plain text but what was declared
 // so. Whatever adds an index, takes a declaration away, or encrypts, asks it last.
 func (tx *Tx) checkPlain() error {

@@ -126,6 +126,8 @@ const (
 	qDeleteQuarantined
 	qCountDropped
 	qStats
+	qSizes
+	qCollectionStats
 
 	qIndexes
 	qIndexesOf
@@ -133,6 +135,7 @@ const (
 	qDeleteIndex
 	qIndexDone
 	qText
+	qTexts
 	qInsertText
 	qDeleteText
 	qTextDone
@@ -143,6 +146,7 @@ const (
 	qPlainFields
 	qPlainField
 	qPutPlainField
+	qAllPlainFields
 	qDropPlainFields
 	qIndexedFields
 
@@ -340,6 +344,13 @@ var queries = [numQueries]struct{ what, sql string }{
 		(SELECT count(*) FROM parked), (SELECT count(*) FROM quarantine),
 		(SELECT coalesce(sum(count), 0) FROM quarantine_dropped), (SELECT count(*) FROM peers),
 		(SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)`},
+	qSizes: {"measure", `SELECT (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size),
+		(SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size),
+		(SELECT coalesce(sum(length(data)), 0) FROM log), (SELECT coalesce(sum(length(data)), 0) FROM snapshots),
+		(SELECT coalesce(sum(octet_length(json)), 0) FROM records)`},
+	qCollectionStats: {"count", `SELECT r.collection, sum(r.deleted = 0), sum(r.deleted <> 0 AND f.rid IS NULL), sum(f.rid IS NOT NULL),
+		sum(r.conflicts > 0), coalesce(sum(octet_length(r.json)), 0)
+		FROM records r LEFT JOIN forgotten f ON f.rid = r.rid AND f.wanted = 0 GROUP BY r.collection ORDER BY r.collection`},
 
 	qIndexes:     {"read indexes", "SELECT " + indexColumns + " FROM indexes ORDER BY collection, field"},
 	qIndexesOf:   {"read indexes", "SELECT " + indexColumns + " FROM indexes WHERE collection = ? ORDER BY field"},
@@ -347,6 +358,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qDeleteIndex: {"drop index", "DELETE FROM indexes WHERE id = ?"},
 	qIndexDone:   {"build index", "UPDATE indexes SET done = ?, ready = ? WHERE id = ?"},
 	qText:        {"read full text", "SELECT " + textColumns + " FROM texts WHERE collection = ?"},
+	qTexts:       {"read full texts", "SELECT id FROM texts"},
 	qInsertText:  {"declare full text", "INSERT INTO texts (" + textColumns + ") VALUES (NULL, ?, ?, 0, 0, ?, ?) RETURNING id"},
 	qDeleteText:  {"drop full text", "DELETE FROM texts WHERE id = ?"},
 	qTextDone:    {"update full text", "UPDATE texts SET done = ?, ready = ?, lsn = ?, view = ? WHERE id = ?"},
@@ -355,6 +367,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qTextGap: {"read end of full text", `SELECT coalesce((SELECT min(lsn) FROM log) > ?1 + 1, 0)
 		OR coalesce((SELECT min(seq) FROM views) > ?2 + 1, 0)`},
 	qPlainFields:     {"read plain fields", "SELECT field FROM plain_fields WHERE collection = ? ORDER BY path"},
+	qAllPlainFields:  {"read plain fields", "SELECT collection, field FROM plain_fields ORDER BY collection, path"},
 	qPlainField:      {"read plain fields", "SELECT 1 FROM plain_fields WHERE collection = ? AND path = ?"},
 	qPutPlainField:   {"declare plain field", "INSERT OR REPLACE INTO plain_fields (collection, path, field) VALUES (?, ?, ?)"},
 	qDropPlainFields: {"forget plain fields", "DELETE FROM plain_fields WHERE collection = ?"},

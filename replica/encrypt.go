@@ -94,3 +94,21 @@ func (r *Replica) SetPlaintext(ctx context.Context, collection string, fields ..
 	}
 	return nil
 }
+
+// Plaintext returns the fields that SetPlaintext declared, by collection.
+func (r *Replica) Plaintext(ctx context.Context) (fields map[string][]string, err error) {
+	err = r.store.Read(ctx, func(rd *persist.Reader) (err error) {
+		fields, err = plaintext(rd)
+		return err
+	})
+	return fields, translate(err)
+}
+
+func plaintext(rd *persist.Reader) (map[string][]string, error) {
+	all, err := rd.AllPlainFields()
+	fields := map[string][]string{}
+	for _, f := range all {
+		fields[f.Collection] = append(fields[f.Collection], f.Field)
+	}
+	return fields, err
+}

@@ -49,38 +49,43 @@ type PeerStatus struct {
 }
 
 // Status reads the replica's state, as any process last wrote it down.
-func (r *Replica) Status(ctx context.Context) (Status, error) {
-	st := Status{Replica: r.id, Path: r.store.Path(), ResolverFailures: r.resolverFailures.Load()}
-	err := r.store.Read(ctx, func(rd *persist.Reader) error {
-		counts, err := rd.Stats()
-		if err != nil {
-			return err
-		}
-		st.Log, st.Records, st.Changes = rd.Head(), counts.Records-counts.Deleted, counts.Changes
-		st.Conflicted, st.Parked, st.Quarantined = counts.Conflicted, counts.Parked, counts.Quarantined
-		if st.Forked, err = rd.OpenForks(); err != nil {
-			return err
-		}
-		if st.Stale, err = r.countStale(rd); err != nil {
-			return err
-		}
-		if st.Space, err = rd.Space(); err != nil {
-			return err
-		}
-		peers, err := rd.Peers()
-		if err != nil {
-			return err
-		}
-		for _, p := range peers {
-			ps, err := r.peerStatus(rd, p)
-			if err != nil {
-				return err
-			}
-			st.Peers = append(st.Peers, ps)
-		}
-		return nil
+func (r *Replica) Status(ctx context.Context) (st Status, err error) {
+	err = r.store.Read(ctx, func(rd *persist.Reader) (err error) {
+		st, err = r.status(rd)
+		return err
 	})
 	return st, translate(err)
+}
+
+func (r *Replica) status(rd *persist.Reader) (st Status, err error) {
+	st = Status{Replica: r.id, Path: r.store.Path(), ResolverFailures: r.resolverFailures.Load()}
+	counts, err := rd.Stats()
+	if err != nil {
+		return st, err
+	}
+	st.Log, st.Records, st.Changes = rd.Head(), counts.Records-counts.Deleted, counts.Changes
+	st.Conflicted, st.Parked, st.Quarantined = counts.Conflicted, counts.Parked, counts.Quarantined
+	if st.Forked, err = rd.OpenForks(); err != nil {
+		return st, err
+	}
+	if st.Stale, err = r.countStale(rd); err != nil {
+		return st, err
+	}
+	if st.Space, err = rd.Space(); err != nil {
+		return st, err
+	}
+	peers, err := rd.Peers()
+	if err != nil {
+		return st, err
+	}
+	for _, p := range peers {
+		ps, err := r.peerStatus(rd, p)
+		if err != nil {
+			return st, err
+		}
+		st.Peers = append(st.Peers, ps)
+	}
+	return st, nil
 }
 
 func (r *Replica) peerStatus(rd *persist.Reader, p persist.Peer) (PeerStatus, error) {

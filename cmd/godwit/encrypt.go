@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/godwitdb/godwit/replica"
 )
@@ -237,4 +239,54 @@ func (e *env) encrypted(yes bool) error {
 		e.printf("%s is not encrypted\n", e.db)
 	}
 	return nil
+}
+
+type plaintextCmd struct {
+	Collection collectionArg `arg:"" optional:"" help:"The collection; without one, all fields are listed that were declared."`
+	Fields     []pathArg     `arg:"" optional:"" name:"field" help:"These fields, and no others of the collection; without any, those are listed that were declared."`
+	None       bool          `help:"No field of the collection."`
+}
+
+// Help is shown by --help.
+func (plaintextCmd) Help() string {
+	return `An index on a field keeps the field's values sorted, and a full text its words, as plain text. An encrypted replica refuses
+both but for the fields that are declared here, and a replica that has them is encrypted when they are. A field that has one
+is declared until it is dropped.
+
+    godwit plaintext tasks status due
+    godwit plaintext`
+}
+
+// Run declares or lists the fields.
+func (c *plaintextCmd) Run(e *env) error {
+	fields := make([]string, len(c.Fields))
+	for i, f := range c.Fields {
+		fields[i] = f.String()
+	}
+	if c.None && (len(fields) > 0 || c.Collection == "") {
+		return usagef("--none takes a collection, and no fields")
+	}
+	return e.replica(mustExist, func(r *replica.Replica) error {
+		if c.None || len(fields) > 0 {
+			return r.SetPlaintext(e.ctx, string(c.Collection), fields...)
+		}
+		all, err := r.Plaintext(e.ctx)
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			if c.Collection != "" && name != string(c.Collection) {
+				continue
+			}
+			for _, f := range all[name] {
+				if err := e.printJSON(plainField{name, f}); err != nil {
+					return err
+				}
+			}
+		}
+		return err
+	})
+}
+
+// plainField is a line of plaintext.
+type plainField struct {
+	Collection string `json:"collection"`
+	Field      string `json:"field"`
 }

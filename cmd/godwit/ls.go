@@ -33,15 +33,7 @@ types are never equal, less or greater.`
 
 // Run lists the records.
 func (c *lsCmd) Run(e *env) error {
-	q := replica.Query{Collection: string(c.Collection), Limit: int(c.Limit), Offset: int(c.Offset)}
-	var all []replica.Cond
-	for _, w := range c.Where {
-		all = append(all, w.Cond)
-	}
-	if c.Search != "" {
-		all = append(all, replica.Search(c.Search))
-	}
-	q.Where = replica.And(all...)
+	q := replica.Query{Collection: string(c.Collection), Where: allOf(c.Where, c.Search), Limit: int(c.Limit), Offset: int(c.Offset)}
 	for _, o := range c.Order {
 		q.OrderBy = append(q.OrderBy, replica.Order(o))
 	}
@@ -61,6 +53,19 @@ func (c *lsCmd) Run(e *env) error {
 		}
 		return nil
 	})
+}
+
+// allOf returns the condition that all of these hold, and the words, if there are any, are
+// found.
+func allOf(where []condArg, search string) replica.Cond {
+	var all []replica.Cond
+	for _, w := range where {
+		all = append(all, w.Cond)
+	}
+	if search != "" {
+		all = append(all, replica.Search(search))
+	}
+	return replica.And(all...)
 }
 
 // condArg is FIELD OP VALUE.

@@ -76,6 +76,7 @@ type cli struct {
 	Token tokenCmd `cmd:"" group:"Exchange" help:"Make a token for those who are to be let in, or a key to sign it with."`
 
 	Status statusCmd `cmd:"" group:"Health" help:"Say what the replica holds and what waits for whom."`
+	Stats  statsCmd  `cmd:"" group:"Health" help:"Count what the replica holds, and measure what takes up its file."`
 	Peers  peersCmd  `cmd:"" group:"Health" help:"List the known peers, and how far each is."`
 
 	Explain explainCmd `cmd:"" group:"Health" help:"Say why a record is not synced, or that it is."`
@@ -89,6 +90,8 @@ type cli struct {
 	Encrypt encryptCmd `cmd:"" group:"Encryption" help:"Encrypt the replica's file."`
 	Decrypt decryptCmd `cmd:"" group:"Encryption" help:"Store everything as plain text again."`
 	Rekey   rekeyCmd   `cmd:"" group:"Encryption" help:"Change the key of an encrypted replica."`
+
+	Plaintext plaintextCmd `cmd:"" group:"Encryption" help:"Say which fields of an encrypted replica may be indexed, or list them."`
 }
 
 const about = `An offline-first replica on the command line.
