@@ -36,6 +36,8 @@ type collectionOptions struct {
 	version int
 	lenses  []Lens
 	orderly bool // versions ascend
+	indexes []string
+	strategies
 }
 
 // WithLens says that the records of this version of the collection, 2 or later, differ
@@ -66,9 +68,12 @@ func newTyped(r *Replica, name string, t reflect.Type, options []CollectionOptio
 	for _, set := range options {
 		set(&o)
 	}
-	c := typed{r: r, name: name, version: o.version}
+	c := typed{r: r, name: name, version: o.version, indexes: o.indexes, strategies: o.strategies, fetches: &fetches{}}
 	if c.schema, c.err = r.schema(t); c.err == nil && !o.orderly {
 		c.err = errLensOrder
+	}
+	if c.err == nil {
+		c.err = o.check()
 	}
 	if c.err == nil && len(o.lenses) > 0 {
 		c.lens, c.err = newLens(c.schema, o.lenses)
@@ -89,6 +94,7 @@ func (c *Collection[T]) Get(ctx context.Context, id string) (v T, err error) {
 		return v, c.err
 	}
 	k := c.key(id)
+	defer c.fetched(ctx, id)()
 	text, err := c.r.Get(ctx, k)
 	if err == nil {
 		_, err = c.read(k, text, reflect.ValueOf(&v).Elem())
@@ -101,18 +107,18 @@ func (c *Collection[T]) Get(ctx context.Context, id string) (v T, err error) {
 // there is one and it is not empty, else a new UUIDv7, which sorts by time. ErrExists
 // if there is such a record.
 func (c *Collection[T]) Create(ctx context.Context, v T) (id string, err error) {
-	err = c.r.Update(ctx, func(tx *Tx) error { id, err = c.In(tx).Create(v); return err })
-	if err != nil {
+	err = c.update(ctx, c.save, func(tx *Tx) error { id, err = c.In(tx).Create(v); return err })
+	if !kept(err) {
 		return "", err
 	}
-	return id, nil
+	return id, err
 }
 
 // Put makes the record one that reads as v, and creates it if there is none. Only
 // what differs is written; fields that T lacks are kept. The id is the argument's,
 // whatever v's field says.
 func (c *Collection[T]) Put(ctx context.Context, id string, v T) error {
-	return c.r.Update(ctx, func(tx *Tx) error { return c.In(tx).Put(id, v) })
+	return c.update(ctx, c.save, func(tx *Tx) error { return c.In(tx).Put(id, v) })
 }
 
 // Edit reads the record, lets fn change it, and writes just what fn changed: a text
@@ -120,12 +126,12 @@ func (c *Collection[T]) Put(ctx context.Context, id string, v T) error {
 // and inserted. ErrNotFound if there is none. A field that cannot be read may not be
 // changed by fn; Put or SetPath replaces it. fn must not keep what it is given.
 func (c *Collection[T]) Edit(ctx context.Context, id string, fn func(*T) error) error {
-	return c.r.Update(ctx, func(tx *Tx) error { return c.In(tx).Edit(id, fn) })
+	return c.update(ctx, c.save, func(tx *Tx) error { return c.In(tx).Edit(id, fn) })
 }
 
 // Delete removes the record. ErrNotFound if there is none.
 func (c *Collection[T]) Delete(ctx context.Context, id string) error {
-	return c.r.Update(ctx, func(tx *Tx) error { return c.In(tx).Delete(id) })
+	return c.update(ctx, c.delete, func(tx *Tx) error { return c.In(tx).Delete(id) })
 }
 
 // Increment adds to a counter, named by its path, like "votes" or "stock.red". A field
@@ -133,19 +139,19 @@ func (c *Collection[T]) Delete(ctx context.Context, id string) error {
 // is not there is created. Two replicas that do so before they met have made two
 // counters: the policy sum shows them added up.
 func (c *Collection[T]) Increment(ctx context.Context, id, field string, by int64) error {
-	return c.r.Update(ctx, func(tx *Tx) error { return c.In(tx).Increment(id, field, by) })
+	return c.update(ctx, c.save, func(tx *Tx) error { return c.In(tx).Increment(id, field, by) })
 }
 
 // Append adds values at the end of a list, or strings at the end of a text. A field or
 // record that is not there is created.
 func (c *Collection[T]) Append(ctx context.Context, id, field string, values ...any) error {
-	return c.r.Update(ctx, func(tx *Tx) error { return c.In(tx).Append(id, field, values...) })
+	return c.update(ctx, c.save, func(tx *Tx) error { return c.In(tx).Append(id, field, values...) })
 }
 
 // SetPath sets one field, named by its path, like "address.zip" or "lines[2].qty", to a
 // value of its type. Maps on the way, and the record, are created.
 func (c *Collection[T]) SetPath(ctx context.Context, id, path string, value any) error {
-	return c.r.Update(ctx, func(tx *Tx) error { return c.In(tx).SetPath(id, path, value) })
+	return c.update(ctx, c.save, func(tx *Tx) error { return c.In(tx).SetPath(id, path, value) })
 }
 
 // Result is a record or the reason why it cannot be read, wholly or in part.
@@ -163,6 +169,7 @@ func (c *Collection[T]) All(ctx context.Context) iter.Seq2[string, Result[T]] {
 			yield("", Result[T]{Err: c.err})
 			return
 		}
+		defer c.fetched(ctx, "")()
 		for it, err := range c.r.List(ctx, c.name, 0) {
 			if err != nil {
 				yield("", Result[T]{Err: err})
@@ -186,6 +193,7 @@ func (c *Collection[T]) Count(ctx context.Context) (n int, err error) {
 	if c.err != nil {
 		return 0, c.err
 	}
+	defer c.fetched(ctx, "")()
 	if err := c.r.freshen(ctx, c.name); err != nil {
 		return 0, &Error{Op: "count " + c.name, Err: translate(err)}
 	}

@@ -16,8 +16,22 @@ const indexBatch = 1000
 // queries when they are ready. They stay in the file and are kept up to date by
 // whatever program writes to it, in the transaction of each change.
 func (r *Replica) EnsureIndex(ctx context.Context, collection string, fields ...string) error {
+	return r.declare(ctx, collection, declared{indexes: fields})
+}
+
+// declare declares plaintext, beside what was declared before, and indexes.
+func (r *Replica) declare(ctx context.Context, collection string, d declared) error {
 	err := r.commit(ctx, 0, func(b *batch) error {
-		for _, f := range fields {
+		if len(d.plain) > 0 {
+			before, err := b.tx.PlainFields(collection)
+			if err == nil {
+				err = b.tx.SetPlainFields(collection, append(before, d.plain...))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		for _, f := range d.indexes {
 			if _, err := b.tx.EnsureIndex(collection, f); err != nil {
 				return err
 			}

@@ -33,6 +33,11 @@ func (r *Replica) once(ctx context.Context, op string, link transport.Link, opts
 	if err != nil {
 		return Counts{}, &Error{Op: op, Peer: link.String(), Err: err}
 	}
+	return r.exchange(ctx, op, link, t)
+}
+
+// exchange does so under the terms, once they are made.
+func (r *Replica) exchange(ctx context.Context, op string, link transport.Link, t terms) (Counts, error) {
 	t.once = true
 	conn, err := r.dial(ctx, link)
 	if err != nil {

@@ -40,7 +40,10 @@ func (c *Collection[T]) PutAll(ctx context.Context, records iter.Seq2[string, T]
 			return imp.done, err
 		}
 	}
-	return imp.done, imp.flush(ctx)
+	if err := imp.flush(ctx); err != nil {
+		return imp.done, err
+	}
+	return imp.done, c.r.waitRemote(ctx, c.save, imp.lsn)
 }
 
 // importer gathers records into change sets.
@@ -50,6 +53,7 @@ type importer struct {
 	trees []map[string]any
 	size  int
 	done  int
+	lsn   crdt.LSN // of the last set; 0: nothing was written
 }
 
 func (imp *importer) add(ctx context.Context, k crdt.Key, v reflect.Value) error {
@@ -77,7 +81,7 @@ func (imp *importer) flush(ctx context.Context) error {
 	if len(imp.keys) == 0 {
 		return nil
 	}
-	err := imp.c.r.Update(ctx, func(tx *Tx) error {
+	lsn, err := imp.c.r.UpdateLSN(ctx, func(tx *Tx) error {
 		tx.b.tx.OnCommit(tx.b.release)
 		for i, k := range imp.keys {
 			if err := imp.c.put(tx, k, imp.trees[i]); err != nil {
@@ -89,7 +93,7 @@ func (imp *importer) flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	imp.done += len(imp.keys)
+	imp.done, imp.lsn = imp.done+len(imp.keys), max(imp.lsn, lsn)
 	clear(imp.trees)
 	imp.keys, imp.trees, imp.size = imp.keys[:0], imp.trees[:0], 0
 	return nil

@@ -18,6 +18,10 @@ type typed struct {
 	schema  *schema
 	lens    *lens // nil: none
 	err     error // the type or the lenses are none; every operation says so
+
+	indexes []string // that WithIndex declares, by paths of the app's
+	strategies
+	fetches *fetches
 }
 
 func (c *typed) key(id string) crdt.Key { return crdt.Key{Collection: c.name, ID: id} }
