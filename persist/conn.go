@@ -24,6 +24,8 @@ type conn struct {
 	stmts [numQueries]*stmt // prepared when first used
 	other map[string]*stmt  // by their SQL: statements that callers' queries became
 	asked *asked            // of a connection for callers' SQL, or nil
+
+	called func(what string) // Hooks.Call, on a connection that writes; nil: none
 }
 
 // maxOther bounds how many statements of callers' queries a connection keeps.
@@ -146,6 +148,9 @@ func (c *conn) exec(q query, args ...driver.Value) (changed int64, err error) {
 		return 0, err
 	}
 	defer done()
+	if c.called != nil {
+		c.called(st.what)
+	}
 	return st.exec(args)
 }
 

@@ -1,7 +1,6 @@
 package persist
 
 import (
-	"crypto/rand"
 	"embed"
 	"encoding/binary"
 	"errors"
@@ -38,20 +37,20 @@ func loadMigrations() ([]string, error) {
 }
 
 // migrate brings the schema up to date, one transaction a version.
-func migrate(c *conn) error {
+func migrate(c *conn, h *Hooks) error {
 	migrations, err := loadMigrations()
 	if err != nil {
 		return err
 	}
 	for {
-		done, err := migrateOnce(c, migrations)
+		done, err := migrateOnce(c, migrations, h)
 		if done || err != nil {
 			return err
 		}
 	}
 }
 
-func migrateOnce(c *conn, migrations []string) (done bool, err error) {
+func migrateOnce(c *conn, migrations []string, h *Hooks) (done bool, err error) {
 	version, err := c.pragma("PRAGMA user_version")
 	if err != nil || version == int64(len(migrations)) {
 		return true, err // nothing to do, so no lock is asked for
@@ -74,7 +73,7 @@ func migrateOnce(c *conn, migrations []string) (done bool, err error) {
 	}
 	n, _ := version.(int64)
 	if n < int64(len(migrations)) {
-		if err := applyMigration(c, n, migrations[n]); err != nil {
+		if err := applyMigration(c, n, migrations[n], h); err != nil {
 			return true, fmt.Errorf("migrate schema to version %d: %w", n+1, err)
 		}
 	}
@@ -82,12 +81,12 @@ func migrateOnce(c *conn, migrations []string) (done bool, err error) {
 	return false, err
 }
 
-func applyMigration(c *conn, from int64, sql string) error {
+func applyMigration(c *conn, from int64, sql string, h *Hooks) error {
 	if err := c.run(sql); err != nil {
 		return err
 	}
 	if from == 0 {
-		if err := createIdentity(c); err != nil {
+		if err := createIdentity(c, h); err != nil {
 			return err
 		}
 	}
@@ -95,9 +94,11 @@ func applyMigration(c *conn, from int64, sql string) error {
 }
 
 // createIdentity makes the file a replica of its own.
-func createIdentity(c *conn) error {
+func createIdentity(c *conn, h *Hooks) error {
 	var b [16]byte
-	rand.Read(b[:]) // never fails
+	if err := h.name(b[:]); err != nil {
+		return err
+	}
 	_, err := c.exec(qInsertIdentity, b[:8], int64(binary.LittleEndian.Uint64(b[8:])), time.Now().UnixMilli())
 	return err
 }

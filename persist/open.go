@@ -28,6 +28,7 @@ func openWriter(ctx context.Context, path string, opts *Options, v *vault) (*con
 	if err != nil {
 		return nil, err
 	}
+	c.called = opts.hooks.Call
 	if err := prepareWriter(ctx, c, opts, v); err != nil {
 		c.close()
 		return nil, err
@@ -161,7 +162,7 @@ func prepareWriter(ctx context.Context, c *conn, opts *Options, v *vault) error 
 	if err := v.loadFirst(c); err != nil {
 		return err
 	}
-	if err := migrate(c); err != nil {
+	if err := migrate(c, &opts.hooks); err != nil {
 		return err
 	}
 	if err := enterWAL(ctx, c, opts.BusyTimeout); err != nil {

@@ -2,7 +2,6 @@ package persist
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -35,6 +34,7 @@ type Options struct {
 	Key Key
 
 	afterStep func(string) // of tests: called after each step of Encrypt and its kin
+	hooks     Hooks
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -99,6 +99,9 @@ func open(ctx context.Context, path string, o *Options) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if opts.hooks = hooksOf(ctx); opts.hooks.Alone {
+		opts.PollInterval = -1
+	}
 	s := &Store{path: path, opts: opts, expanded: &expanded{}, vault: newVault(opts.Key)}
 	c, err := openWriter(ctx, path, &opts, s.vault)
 	if err != nil {
@@ -115,6 +118,9 @@ func open(ctx context.Context, path string, o *Options) (*Store, error) {
 	if err := s.unlocked(ctx); err != nil {
 		s.Close()
 		return nil, err
+	}
+	if opened := opts.hooks.Opened; opened != nil {
+		opened(s)
 	}
 	return s, nil
 }
@@ -144,7 +150,9 @@ func (s *Store) Close() error {
 // whatever the mode: it is never given out again, not even after a power cut.
 func (s *Store) NewIncarnation(ctx context.Context) (crdt.ActorID, error) {
 	var incarnation [8]byte
-	rand.Read(incarnation[:]) // never fails
+	if err := s.opts.hooks.name(incarnation[:]); err != nil {
+		return "", err
+	}
 	actor := s.replica.Actor(incarnation)
 	err := s.writer.do(ctx, &request{full: true, fn: func(tx *Tx) error {
 		_, err := tx.exec(qInsertActor, []byte(actor), time.Now().UnixMilli())

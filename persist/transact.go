@@ -172,6 +172,9 @@ func (w *writer) commit() {
 		return
 	}
 	w.restoreSync(w.full)
+	if w.c.called != nil {
+		w.c.called(CallCommitted)
+	}
 	w.known, w.seen = w.pos, w.version
 	w.lastGroup = max(w.lastGroup, len(w.group))
 	for _, r := range w.group {

@@ -15,6 +15,14 @@ import (
 // staged in the batch is written when it returns nil. Memory that it changed
 // is forgotten if the transaction does not commit.
 func (r *Replica) commit(ctx context.Context, source int64, fn func(*batch) error) error {
+	if bug(bugAckEarly) && source == 0 {
+		return r.commitLater(ctx, fn)
+	}
+	return r.commitNow(ctx, source, fn)
+}
+
+// commitNow returns when the transaction is committed, or is not.
+func (r *Replica) commitNow(ctx context.Context, source int64, fn func(*batch) error) error {
 	start := time.Now()
 	err := r.store.Commit(ctx, func(tx *persist.Tx) error {
 		if tx.Foreign() {

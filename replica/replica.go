@@ -68,6 +68,9 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 		left: make(chan struct{}, 1), rebuilds: newRebuilds(), indexing: newRebuilds(), control: newControl()}
 	r.id, r.epoch = store.Identity()
 	r.counters = opts.counters
+	if bug(bugClockDragged) {
+		opts.MaxClockAhead = 1 << 60
+	}
 	r.hlc = crdt.NewHLC(opts.Now, opts.MaxClockAhead)
 	r.w.init(r)
 	if err := r.wind(ctx); err != nil {

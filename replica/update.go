@@ -38,6 +38,9 @@ func (r *Replica) update(ctx context.Context, fn func(tx *Tx) error, at *crdt.LS
 	return r.commit(ctx, 0, func(b *batch) error {
 		tx := &Tx{b: b, actor: actor, time: r.hlc.Now(), edits: map[crdt.Key]*crdt.Edit{}}
 		defer func() { tx.b = nil }()
+		if bug(bugClockBack) {
+			tx.time = r.opts.Now().UnixMilli()
+		}
 		if err := fn(tx); err != nil {
 			return err
 		}

@@ -87,7 +87,10 @@ func (p *pipe) tryPush(data []byte, f Faults, severed bool) bool {
 		return true
 	}
 	at := time.Now().Add(time.Duration(delay * float64(f.Delay)))
-	if at.Before(p.last) {
+	switch {
+	case f.Delay > 0 && !at.After(p.last): // no two at the same moment: what comes of one is over when the next arrives
+		at = p.last.Add(1)
+	case at.Before(p.last):
 		at = p.last
 	}
 	if hold {
@@ -97,7 +100,7 @@ func (p *pipe) tryPush(data []byte, f Faults, severed bool) bool {
 		p.last = at
 	}
 	if twice {
-		p.insert(data, at)
+		p.insert(data, at.Add(min(1, f.Delay)))
 	}
 	return true
 }

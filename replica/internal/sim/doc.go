@@ -1,46 +1,69 @@
-// Package sim simulates small clusters of replicas by seed. It has tests only.
+// Package sim simulates clusters of replicas by seed. It has tests only.
 //
-//	go test ./replica/internal/sim                                  the usual seeds
-//	go test ./replica/internal/sim -sim.seeds=5000 -sim.first=1000  more of them
-//	go test ./replica/internal/sim -sim.seed=17                     one again
+//	go test ./replica/internal/sim                                    the usual seeds
+//	go test ./replica/internal/sim -sim.seeds=5000 -sim.first=1000    more of them
+//	go test ./replica/internal/sim -sim.seed=17                       one again
+//	go test ./replica/internal/sim -sim.replay 17/60:3,9-12           some of its steps
+//	go test ./replica/internal/sim -sim.loose                         without an order of frames
 //
 // # A run
 //
-// A seed says everything that the schedule decides: three replicas in a ring, or
-// three around a hub; how much they keep in memory; 60 steps; how they converge
-// in the end. Steps are updates of all kinds (fields, nested maps, lists, text
-// splices, counters, deletions; of one record or several; one after the other,
-// several at once, failing ones), connections and one-shot syncs, weather
-// (frames lost, repeated, overtaken, late), partitions, cut connections, crashes,
-// restarts, backups and their restoring, clocks put wrong, changed policies, and
-// sets of a foreign author that are carried to replicas in any order.
+// A seed says everything that the schedule decides: how many nodes there are, 3 to 7 and
+// hubs, 8 with their clones; who exchanges changes with whom (ring, star, two hubs, line, tree, mesh); how
+// much they keep in memory and how often they reconcile; 60 steps, one of which is a
+// crash; how they converge in the end. Steps are updates of all kinds (fields, nested maps,
+// lists, text splices, counters, deletions; of one record or several; one after the other,
+// several at once, failing ones), connections and one-shot syncs, weather (frames lost,
+// repeated, overtaken, late), partitions, cut connections, crashes, restarts, backups and
+// their restoring, clones of a file that go on beside it, clocks put wrong by up to ten years
+// either way, changed policies of a replica and of the space, indexes, rights taken and
+// given back, exchanges of a part, records forgotten and fetched back, compaction by
+// another process, sets of a foreign author that are carried to replicas in any order, and
+// changes forged in a replica's own name.
 //
-// It runs in a bubble of testing/synctest, where time passes only when
-// everything waits. The files are real, in memory where the system has a folder
-// for it: what is tested is order, not disks.
+// It runs in a bubble of testing/synctest, where time passes only when everything waits.
+// The files are real, in memory where the system has a folder for it: what is tested is
+// order, not disks.
 //
-// What a seed does not say: how goroutines interleave between two steps, and
-// the random names of replicas and actors, hence which candidate of a conflict
-// has the greater ID. So a failure nearly always comes again with its seed, and
-// now and then only after a few tries (-count).
+// A crash is the copy of the database and its WAL at a moment, as a kill would leave them:
+// between two updates, or on the writer's goroutine within a call of the store
+// (persist.Hooks), before a statement of a transaction or after its commit. From just
+// before it on no frame of the old replica gets out, its watchers hear nothing, and what it
+// does to its own files is not looked at. An update that was not acknowledged by then may
+// be there or not.
 //
-// A crash is the moment's copy of the database and its WAL, taken while a second
-// store keeps writers out, as a kill would leave them. From just before it on no
-// frame of the old replica gets out, and what it does to its own files is not
-// looked at. Often it follows a commit that nothing was sent of yet.
+// # Again
+//
+// A seed is the same run each time, frame by frame: the names of replicas and actors are
+// drawn from it (persist.Hooks), no two frames arrive at the same moment, so that all that
+// one sets off is over before the next, and updates at once queue up in a known order.
+// TestReplay holds two runs against each other. What is left to Go's scheduler is the order
+// of goroutines of one node at one moment; it shows in about one seed of forty, as two
+// acknowledgements where there was one, which shifts what comes after by microseconds. So a
+// failure comes again with its seed, but for a rare one that takes a few tries (-count).
+//
+// That order hides what only real concurrency brings about. With -sim.loose, which is the
+// default of the race detector, frames arrive as soon as they may and steps begin while
+// others are under way; then a seed is another run each time.
+//
+// A step draws from a source of its own, so that others can be left out. The first failure of
+// a test run is shortened so (delta debugging) and printed with what -sim.replay takes. A
+// file that begins with that line will do too.
 //
 // # What must hold
 //
 // At every observed moment: each watcher was told of every change of the log,
 // once and in order; a snapshot shows all or nothing of a set; nothing is in
-// quarantine; no connection has ended for good.
+// quarantine but what was forged; no connection has ended for good.
 //
 // In the end, all disturbances over: the replicas converge, by connections or by
 // rounds of syncs, the last of which moves nothing. Heads and values of all
 // records are the same bytes everywhere under the same policy. Check finds
-// nothing. Every log holds every change that was ever acknowledged to its
+// nothing, in half of the files. Every log holds every change that was ever acknowledged to its
 // writer, and none of an update that failed. Nothing waits for a dependency.
-// What watchers of all lives of a file were told still stands in its log.
+// What watchers of all lives of a file were told still stands in its log. The times of a
+// replica's changes never go back, and are never ahead of what its own clock showed by more
+// than peers may drag it.
 //
 // A restored backup may lose what only its replica held; the model asks the
 // other logs what that is. All else must come back.

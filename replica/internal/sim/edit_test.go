@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"testing/synctest"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/replica"
@@ -23,7 +24,8 @@ type script struct {
 	set   bool // also writes members that tell whether the set is whole
 	big   bool
 	abort bool
-	wrote []crdt.Key // keys that must have got a change
+	wrote []crdt.Key      // keys that must have got a change
+	gate  <-chan struct{} // to be waited for within the update, unless nil
 }
 
 func (s *script) String() string {
@@ -36,13 +38,16 @@ func (n *node) randomEdits() *script {
 	w.model.updates++
 	s := &script{rng: rand.New(rand.NewPCG(w.rng.Uint64(), 0)), n: int64(w.model.updates), name: fmt.Sprintf("%s-%d", n, w.model.updates)}
 	for range 1 + w.rng.IntN(2)*w.rng.IntN(4) {
-		k := crdt.Key{Collection: pick(w.rng, collections), ID: fmt.Sprint(w.rng.IntN(4))}
+		k := crdt.Key{Collection: pick(w.rng, collections()), ID: idOf(w.rng)}
 		s.keys = append(s.keys, k)
 		w.model.keys[k] = true
 	}
 	s.set = w.chance(33)
 	return s
 }
+
+// idOf draws a record's id: few, so that all write to the same.
+func idOf(rng *rand.Rand) string { return fmt.Sprint(rng.IntN(4)) }
 
 func (w *world) edit() {
 	n := pick(w.rng, w.nodes)
@@ -63,12 +68,20 @@ func (w *world) burst() {
 		all = append(all, s)
 	}
 	w.note("%s at once:", n)
-	var wg sync.WaitGroup
 	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	gate := make(chan struct{})
 	for i, s := range all {
 		w.note("    %v", s)
+		if i == 0 {
+			s.gate = gate
+		}
 		wg.Go(func() { errs[i] = n.apply(s) })
+		if !w.plan.loose { // they queue up in this order behind the first one
+			synctest.Wait()
+		}
 	}
+	close(gate)
 	wg.Wait()
 	for i, s := range all {
 		n.record(s, errs[i])
@@ -92,6 +105,9 @@ var errAbort = errors.New("changed my mind")
 
 func (n *node) apply(s *script) error {
 	return n.r.Update(context.Background(), func(tx *replica.Tx) error {
+		if s.gate != nil {
+			<-s.gate
+		}
 		tx.SetMessage(s.name)
 		for _, k := range s.keys {
 			if err := s.editRecord(tx, k); err != nil {
@@ -119,6 +135,9 @@ func (n *node) record(s *script, err error) {
 		n.w.model.aborted[s.name] = true
 		return
 	}
+	if n.fuse.blown() { // nobody was told
+		return
+	}
 	need(err, "%s updates %s", n, s.name)
 	a := &acked{name: s.name}
 	for _, k := range s.wrote {
@@ -129,6 +148,7 @@ func (n *node) record(s *script, err error) {
 		for c := range h.Changes() {
 			if c.Message() == s.name {
 				a.members = append(a.members, member{k, c.Hash()})
+				n.actor = c.Actor()
 				found = true
 			}
 		}
@@ -166,8 +186,12 @@ type doc struct {
 
 // editRecord makes 1 to 3 edits of a record, or deletes it.
 func (s *script) editRecord(tx *replica.Tx, k crdt.Key) error {
+	_, err := tx.Get(k)
+	if errors.Is(err, replica.ErrForgotten) {
+		return nil
+	}
 	s.wrote = append(s.wrote, k)
-	if _, err := tx.Get(k); errors.Is(err, replica.ErrNotFound) {
+	if errors.Is(err, replica.ErrNotFound) {
 		return s.create(tx, k)
 	}
 	if s.rng.IntN(12) == 0 {

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"testing/synctest"
 	"time"
 
 	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/persist"
 	"github.com/godwitdb/godwit/replica"
-	"github.com/godwitdb/godwit/transport/memlink"
 )
 
 // model is what the cluster must hold in the end.
@@ -34,6 +35,11 @@ type member struct {
 	hash crdt.Hash
 }
 
+// sorted returns the records in an order that each run of a seed has.
+func (m *model) sorted() []crdt.Key {
+	return slices.SortedFunc(maps.Keys(m.keys), func(a, b crdt.Key) int { return strings.Compare(a.String(), b.String()) })
+}
+
 func (m *model) init() { m.keys, m.aborted = map[crdt.Key]bool{}, map[string]bool{} }
 
 // holdings are the changes of a node.
@@ -42,7 +48,9 @@ type holdings map[member][]byte
 func (n *node) holdings() holdings {
 	held := holdings{}
 	for _, row := range n.readLog() {
-		held[member{row.Key, row.Hash}] = row.Data
+		if len(row.Data) > 0 { // else it was forgotten
+			held[member{row.Key, row.Hash}] = row.Data
+		}
 	}
 	return held
 }
@@ -69,14 +77,15 @@ func (m *model) forget(w *world) (lost int) {
 // converge ends all disturbances and waits until the nodes are equal.
 func (w *world) converge() {
 	w.note("calm; heal all")
-	w.net.SetFaults(memlink.Faults{})
+	w.calm()
 	w.net.HealAll()
 	w.allow()
 	for _, n := range w.nodes {
 		n.syncs.Wait()
 	}
+	w.recall()
 	w.stick.deliverAll()
-	for _, c := range collections {
+	for _, c := range collections() {
 		p := w.randomPolicy([]string{crdt.ResolverAutomerge, crdt.ResolverLWW, crdt.ResolverFWW})
 		for _, n := range w.nodes {
 			w.setPolicy(n, c, p)
@@ -148,7 +157,7 @@ func (w *world) convergeOnce() {
 
 // equal says in what the nodes differ, "" if they do not.
 func (w *world) equal() string {
-	for k := range w.model.keys {
+	for _, k := range w.model.sorted() {
 		want := w.nodes[0].show(k)
 		for _, n := range w.nodes[1:] {
 			if got := n.show(k); got != want {
@@ -168,8 +177,11 @@ func (n *node) show(k crdt.Key) string {
 	}
 	need(err, "%s: heads of %s", n, k)
 	value, err := n.r.Get(ctx, k)
-	if errors.Is(err, replica.ErrNotFound) {
+	switch {
+	case errors.Is(err, replica.ErrNotFound):
 		value, err = []byte("deleted"), nil
+	case errors.Is(err, replica.ErrForgotten):
+		value, err = []byte("forgotten"), nil
 	}
 	need(err, "%s: value of %s", n, k)
 	return fmt.Sprint(heads, string(value))
@@ -182,20 +194,22 @@ func (w *world) checkEnd() {
 	if diff := w.equal(); diff != "" {
 		failf("converged replicas differ: %s", diff)
 	}
+	w.rec.end(w)
 	w.verify()
-	for _, n := range w.nodes {
-		n.checkEnd()
-	}
-	for _, n := range w.nodes {
-		n.stop()
+	for i, n := range w.nodes {
+		n.checkEnd(i%2 == w.rng.IntN(2))
 		n.join()
 		n.checkLog()
 	}
 }
 
-func (n *node) checkEnd() {
+// checkEnd holds a node against the model; whole has it walk through the file, which takes
+// longer.
+func (n *node) checkEnd(whole bool) {
 	ctx := context.Background()
-	need(n.r.Check(ctx, func(p replica.Problem) { n.complain("check: %v", p) }), "check %s", n)
+	if whole {
+		need(n.r.Check(ctx, func(p replica.Problem) { n.complain("check: %v", p) }), "check %s", n)
+	}
 	st, err := n.r.Status(ctx)
 	need(err, "status of %s", n)
 	lost := slices.ContainsFunc(n.w.model.acks, func(a *acked) bool { return a.lost })
@@ -223,9 +237,13 @@ func (w *world) verify() {
 func (n *node) checkLog() {
 	held := holdings{}
 	end := crdt.LSN(0)
-	for _, row := range n.readLog() {
+	log := n.readLog()
+	n.checkTimes(log)
+	for _, row := range log {
 		end = row.LSN
-		held[member{row.Key, row.Hash}] = row.Data
+		if len(row.Data) > 0 {
+			held[member{row.Key, row.Hash}] = row.Data
+		}
 		if seen, ok := n.seen[row.LSN]; ok && seen != row.Hash {
 			failf("%s: watchers were told of %s at %d, the log has %s", n, seen, row.LSN, row.Hash)
 		}
@@ -253,18 +271,18 @@ func (n *node) checkLog() {
 
 // readLog reads the whole log, past the replica.
 func (n *node) readLog() (all []persist.LogRow) {
-	s, err := persist.Open(context.Background(), n.path, nil)
-	need(err, "open the store of %s", n)
-	defer s.Close()
-	for at, more := crdt.LSN(0), true; more; {
-		need(s.Read(context.Background(), func(r *persist.Reader) error {
+	need(n.store.Read(context.Background(), func(r *persist.Reader) error {
+		for at, more := crdt.LSN(0), true; more; {
 			rows, err := r.Log(at, 1000, 1<<20)
+			if err != nil {
+				return err
+			}
 			if more = len(rows) > 0; more {
 				at = rows[len(rows)-1].LSN
 			}
 			all = append(all, rows...)
-			return err
-		}), "log of %s", n)
-	}
+		}
+		return nil
+	}), "log of %s", n)
 	return all
 }

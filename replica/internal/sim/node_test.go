@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,23 +19,28 @@ import (
 
 // node is a replica and all of its lives.
 type node struct {
-	w     *world
-	name  string
-	cache int // bytes
-	path  string
-	life  int
-	off   atomic.Int64                    // what its clock is off, nanoseconds
-	grant atomic.Pointer[transport.Grant] // of its peers
-
-	rngMu sync.Mutex // guards rng: sessions draw their jitter
-	rng   *rand.Rand
+	w      *world
+	name   string
+	number int  // in the world
+	hub    bool // a Hub opens it, and is what peers dial
+	keeper bool
+	path   string
+	life   int                             // of its files
+	opened int                             // times
+	off    atomic.Int64                    // what its clock is off, nanoseconds
+	most   int64                           // the latest its clock ever showed, ms since 1970
+	grant  atomic.Pointer[transport.Grant] // of its peers
 
 	saved     string // backup, "" for none
 	savedHead crdt.LSN
 
 	// Of this life.
 	r         *replica.Replica
-	dead      *atomic.Bool // set: no frame leaves any more
+	store     *persist.Store // of r
+	shut      func() error   // closes r
+	accept    func(context.Context, transport.Conn, transport.Grant) error
+	fuse      *fuse
+	actor     crdt.ActorID // of its last update, "" before the first
 	listeners []*memlink.Listener
 	conns     map[*node]*replica.Connection
 	syncs     sync.WaitGroup
@@ -46,7 +48,8 @@ type node struct {
 	ctx       context.Context    // of what runs for the node beside its replica
 	watch     *watcher
 
-	seen map[crdt.LSN]crdt.Hash // what watchers of all lives saw
+	seen   map[crdt.LSN]crdt.Hash // what watchers of all lives saw
+	forged int64                  // changes that it must have refused
 
 	errMu sync.Mutex // guards errs
 	errs  []string   // what goroutines found wrong
@@ -60,38 +63,91 @@ func (n *node) complain(format string, args ...any) {
 	n.errs = append(n.errs, fmt.Sprintf(format, args...))
 }
 
-func (n *node) random() float64 {
-	n.rngMu.Lock()
-	defer n.rngMu.Unlock()
-	return n.rng.Float64()
+// jitter is a number that depends on nothing but the seed, the node and the time.
+func (n *node) jitter() float64 {
+	at := uint64(time.Since(n.w.began))
+	return rand.New(rand.NewPCG(n.w.plan.seed^at, uint64(n.number))).Float64()
+}
+
+func (n *node) now() time.Time { return time.Now().Add(time.Duration(n.off.Load())) }
+
+// setClock puts the node's clock wrong by d.
+func (n *node) setClock(d time.Duration) {
+	n.most = max(n.most, n.now().UnixMilli()) // it was right, or wrong in another way, until now
+	n.off.Store(int64(d))
+	n.most = max(n.most, n.now().UnixMilli())
 }
 
 // open begins a life.
 func (n *node) open() {
-	ctx := context.Background()
-	r, err := replica.Open(ctx, n.path, &replica.Options{
-		Space: "sim", Synchronous: persist.Normal, CacheBytes: n.cache, Random: n.random,
-		Now: func() time.Time { return time.Now().Add(time.Duration(n.off.Load())) },
-	})
-	need(err, "open %s", n)
-	n.r, n.dead, n.conns = r, new(atomic.Bool), map[*node]*replica.Connection{}
-	n.ctx, n.end = context.WithCancel(ctx)
+	if n.opened++; n.opened == 1 && n.life == 0 {
+		n.create()
+	}
+	n.fuse = &fuse{}
+	hooks := &persist.Hooks{Random: newNames(n), Call: n.fuse.burn, Opened: func(s *persist.Store) { n.store = s }, Alone: true}
+	ctx := persist.WithHooks(context.Background(), hooks)
+	opts := &replica.Options{Space: "sim", Synchronous: persist.Normal, CacheBytes: n.w.cache, Keeper: n.keeper,
+		ReconcileEvery: n.w.every, Random: n.jitter, Now: n.now}
+	if n.hub {
+		n.openHub(ctx, opts)
+	} else {
+		n.openAlone(ctx, opts)
+	}
+	n.actor, n.conns = "", map[*node]*replica.Connection{}
+	n.ctx, n.end = context.WithCancel(context.Background())
 	if n.seen == nil {
 		n.seen = map[crdt.LSN]crdt.Hash{}
 	}
 	n.watch = startWatcher(n)
+	n.fuse.mu = &n.watch.mu
 	for _, net := range []*memlink.Network{n.w.net, n.w.stick.net} {
-		dead, stick := n.dead, net != n.w.net
-		l, err := net.Listen(n.name, func(ctx context.Context, c transport.Conn) error {
-			grant := transport.FullGrant()
-			if !stick {
-				grant = *n.grant.Load()
-			}
-			return r.Accept(ctx, gate{c, dead}, grant)
-		})
-		need(err, "listen as %s", n)
-		n.listeners = append(n.listeners, l)
+		n.listen(net)
 	}
+}
+
+func (n *node) openAlone(ctx context.Context, opts *replica.Options) {
+	r, err := replica.Open(ctx, n.path, opts)
+	need(err, "open %s", n)
+	n.r, n.accept, n.shut = r, r.Accept, r.Close
+}
+
+// openHub has a Hub open the replica, and holds it open.
+func (n *node) openHub(ctx context.Context, opts *replica.Options) {
+	h, err := replica.OpenHub(dirOf(n.path), opts)
+	need(err, "open hub %s", n)
+	opened, release, released := make(chan *replica.Replica, 1), make(chan struct{}), make(chan error, 1)
+	go func() {
+		released <- h.With(ctx, opts.Space, func(r *replica.Replica) error {
+			opened <- r
+			<-release
+			return nil
+		})
+	}()
+	select {
+	case n.r = <-opened:
+	case err := <-released:
+		need(err, "open %s", n)
+	}
+	n.accept = func(ctx context.Context, c transport.Conn, g transport.Grant) error {
+		return h.Accept(ctx, opts.Space, c, g)
+	}
+	n.shut = func() error {
+		close(release)
+		return errors.Join(<-released, h.Close())
+	}
+}
+
+func (n *node) listen(net *memlink.Network) {
+	fuse, accept, stick := n.fuse, n.accept, net != n.w.net
+	l, err := net.Listen(n.name, func(ctx context.Context, c transport.Conn) error {
+		grant := transport.FullGrant()
+		if !stick {
+			grant = *n.grant.Load()
+		}
+		return accept(ctx, gate{c, n, fuse}, grant)
+	})
+	need(err, "listen as %s", n)
+	n.listeners = append(n.listeners, l)
 }
 
 // stop ends a life with all its goodbyes.
@@ -108,39 +164,10 @@ func (n *node) stop() {
 	for _, l := range n.listeners {
 		_ = l.Close()
 	}
-	if err := n.r.Close(); err != nil {
+	if err := n.shut(); err != nil {
 		n.complain("close: %v", err)
 	}
 	n.r, n.listeners = nil, nil
-}
-
-// crash ends a life without any: nothing that the replica does from now on gets
-// out, and the next life begins with the files as they are now, or with those of
-// a backup.
-func (n *node) crash(backup string) {
-	old := n.path
-	n.dead.Store(true)
-	n.life++
-	n.path = filepath.Join(n.w.dir, fmt.Sprintf("%s.%d.db", n.name, n.life))
-	if backup == "" {
-		n.copyFrom(old, n.path)
-	} else {
-		need(copyFiles(backup, n.path), "restore %s", n)
-	}
-	n.w.net.CutNode(n.name)
-	n.w.stick.net.CutNode(n.name)
-	n.stop()
-	n.join()
-	if backup != "" {
-		for lsn := range n.seen {
-			if lsn > n.savedHead {
-				delete(n.seen, lsn)
-			}
-		}
-	}
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		_ = os.Remove(old + suffix)
-	}
 }
 
 // join keeps what the watcher saw, for the lives to come.
@@ -150,78 +177,54 @@ func (n *node) join() {
 	}
 }
 
-// copyTo copies the running node's files.
-func (n *node) copyTo(path string) (head crdt.LSN) { return n.copyFrom(n.path, path) }
-
-// copyFrom copies a database as a kill would leave it. A second store on the
-// file keeps writers out meanwhile, as another process could.
-func (n *node) copyFrom(from, to string) (head crdt.LSN) {
-	s, err := persist.Open(context.Background(), from, &persist.Options{Synchronous: persist.Normal})
-	need(err, "open %s beside the replica", n)
-	defer s.Close()
-	enough := errors.New("copied")
-	err = s.Commit(context.Background(), func(tx *persist.Tx) error {
-		head = tx.Head().LSN
-		if err := copyFiles(from, to); err != nil {
-			return err
-		}
-		return enough
-	})
-	if !errors.Is(err, enough) {
-		need(err, "copy %s", n)
-	}
-	return head
-}
-
-// copyFiles copies a database and its WAL. The other file of SQLite's, -shm, is
-// memory, which a crash loses.
-func copyFiles(from, to string) error {
-	for _, suffix := range []string{"-wal", ""} {
-		_ = os.Remove(to + suffix)
-		in, err := os.Open(from + suffix)
-		if suffix != "" && errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		out, err := os.Create(to + suffix)
-		if err == nil {
-			_, err = io.Copy(out, in)
-			err = errors.Join(err, out.Close())
-		}
-		in.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // head is where the node's log ends.
 func (n *node) head() crdt.LSN {
-	st, err := n.r.Status(context.Background())
-	need(err, "status of %s", n)
-	return st.Log.LSN
+	c, err := n.r.Head(context.Background())
+	need(err, "head of %s", n)
+	return c.LSN
 }
 
-// gate holds a connection's frames back once its node is dead.
+// peers are those with whom the node exchanges changes.
+func (n *node) peers() (all []*node) {
+	for _, e := range n.w.edges {
+		switch n {
+		case e[0]:
+			all = append(all, e[1])
+		case e[1]:
+			all = append(all, e[0])
+		}
+	}
+	return all
+}
+
+// gate holds a connection's frames back once its node is dead, and writes down what
+// arrives.
 type gate struct {
 	transport.Conn
-	dead *atomic.Bool
+	n    *node
+	fuse *fuse
 }
 
 func (g gate) Send(ctx context.Context, f transport.Frame) error {
-	if g.dead.Load() {
+	if g.fuse.blown() {
 		return nil
 	}
 	return g.Conn.Send(ctx, f)
 }
 
+func (g gate) Recv(ctx context.Context) (transport.Frame, error) {
+	f, err := g.Conn.Recv(ctx)
+	if err == nil {
+		g.n.w.rec.frame(g.n, f)
+	}
+	return f, err
+}
+
 // gatedLink puts a gate before every connection of a node.
 type gatedLink struct {
 	transport.Link
-	dead *atomic.Bool
+	n    *node
+	fuse *fuse
 }
 
 func (l gatedLink) Dial(ctx context.Context) (transport.Conn, error) {
@@ -229,11 +232,11 @@ func (l gatedLink) Dial(ctx context.Context) (transport.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gate{c, l.dead}, nil
+	return gate{c, l.n, l.fuse}, nil
 }
 
 func (n *node) link(to *node) transport.Link {
-	return gatedLink{n.w.net.Link(n.name, to.name), n.dead}
+	return gatedLink{n.w.net.Link(n.name, to.name), n, n.fuse}
 }
 
 func (n *node) connect(to *node) {

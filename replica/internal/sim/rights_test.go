@@ -22,7 +22,7 @@ func (w *world) scope() transport.Scope {
 	}
 	var s transport.Scope
 	for range w.rng.IntN(3) {
-		sel := transport.Selector{Collection: pick(w.rng, collections)}
+		sel := transport.Selector{Collection: pick(w.rng, collections())}
 		if w.chance(30) {
 			sel.Where = []transport.Equal{{Field: "f1", Value: pick(w.rng, []string{"1", "2", `"x"`, "null"})}}
 		}
@@ -84,7 +84,7 @@ func (w *world) syncPart() {
 // fetch gets a record.
 func (w *world) fetch() {
 	from, to := w.pair()
-	k := crdt.Key{Collection: pick(w.rng, collections), ID: "1"}
+	k := crdt.Key{Collection: pick(w.rng, collections()), ID: "1"}
 	for key := range w.model.keys {
 		if key.Collection == "docs" && (k.ID == "1" || key.ID < k.ID) { // the same in each run of the seed
 			k = key

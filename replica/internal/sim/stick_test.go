@@ -28,12 +28,14 @@ type carried struct {
 	acked
 	wire transport.Set
 	to   *node // who acknowledged it, nil for nobody
+
+	forged bool // to be refused
 }
 
 func newStick(w *world) *stick {
-	s := &stick{w: w, net: memlink.New(0), rng: rand.New(rand.NewPCG(w.rng.Uint64(), 0)), hist: map[crdt.Key]*crdt.History{}}
+	s := &stick{w: w, net: memlink.New(0), rng: w.plan.source(drawStick), hist: map[crdt.Key]*crdt.History{}}
 	for i := range s.id {
-		s.id[i] = byte(w.rng.Uint32())
+		s.id[i] = byte(s.rng.Uint32())
 	}
 	return s
 }
@@ -90,6 +92,26 @@ func (s *stick) deliverAll() {
 	}
 }
 
+// forge has the stick bring a node a change in the node's own name, which it must refuse.
+func (w *world) forge() {
+	n := pick(w.rng, w.nodes)
+	if n.actor == "" {
+		return
+	}
+	w.model.updates++
+	c := &carried{forged: true}
+	c.name = fmt.Sprintf("forged-%d", w.model.updates)
+	e := crdt.NewHistory().Begin(n.actor, time.Now().UnixMilli(), nil)
+	need(e.Put(nil, map[string]any{"forged": c.name}, crdt.Merge), "forge %s", c.name)
+	change, err := e.Commit(c.name)
+	need(err, "forge %s", c.name)
+	w.model.aborted[c.name] = true
+	c.wire.Members = []transport.Member{{Collection: "forged", ID: c.name, Data: change.Raw()}}
+	w.note("%s is brought %s", n, c.name)
+	n.forged++
+	w.stick.carry(n, []*carried{c})
+}
+
 // carry pushes the sets in one session, speaking the protocol by hand.
 func (s *stick) carry(n *node, sets []*carried) {
 	if len(sets) == 0 {
@@ -115,7 +137,14 @@ func (s *stick) carry(n *node, sets []*carried) {
 		from := at
 		at.LSN++
 		send(&transport.Changes{From: from, Through: at, Sets: []transport.Set{c.wire}})
-		parked := s.await(recv, at, c)
+		parked, forgotten := s.await(recv, at, c)
+		if c.forged {
+			continue
+		}
+		if forgotten {
+			s.w.note("%s has forgotten a record of %s", n, c.name)
+			continue
+		}
 		c.to = n
 		s.w.note("%s takes %s, parked: %v", n, c.name, parked)
 		s.w.model.acks = append(s.w.model.acks, &c.acked)
@@ -123,19 +152,30 @@ func (s *stick) carry(n *node, sets []*carried) {
 }
 
 // await waits until the set is acknowledged.
-func (s *stick) await(recv func() transport.Frame, at crdt.Cursor, c *carried) (parked bool) {
+func (s *stick) await(recv func() transport.Frame, at crdt.Cursor, c *carried) (parked, forgotten bool) {
+	refused := false
 	for {
 		ack, ok := recv().(*transport.Ack)
 		if !ok {
 			continue
 		}
 		for _, x := range ack.Exceptions {
-			if parked = true; x.State != transport.Parked {
+			switch {
+			case c.forged && x.State == transport.Refused:
+				refused = true
+			case x.Code == "forgotten":
+				forgotten = true
+			case x.State == transport.Parked:
+				parked = true
+			default:
 				failf("%s was refused: %v", c.name, x)
 			}
 		}
+		if c.forged && ack.Through == at && !refused {
+			failf("a forged change was taken: %s", c.name)
+		}
 		if ack.Through == at {
-			return parked
+			return parked, forgotten
 		}
 	}
 }

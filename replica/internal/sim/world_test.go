@@ -1,17 +1,13 @@
 package sim_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing/synctest"
 	"time"
 
-	"github.com/godwitdb/godwit/crdt"
 	"github.com/godwitdb/godwit/transport"
 	"github.com/godwitdb/godwit/transport/memlink"
 )
@@ -20,62 +16,64 @@ import (
 // disturbed.
 const patience = 10 * time.Minute
 
+// maxNodes bounds a cluster, clones included.
+const maxNodes = 8
+
 // world is one run: the nodes, the network between them, and the model of what
 // they must hold. It belongs to the goroutine that runs the schedule.
 type world struct {
-	rng   *rand.Rand
-	dir   string
-	net   *memlink.Network
-	nodes []*node
-	edges [][2]*node // who exchanges changes with whom
-	star  bool
-	model model
-	stick *stick
-	big   bool // a big set is still to come
+	plan    plan
+	rng     *rand.Rand // of the step that goes on
+	dir     string
+	outside *outside
+	net     *memlink.Network
+	nodes   []*node
+	edges   [][2]*node // who exchanges changes with whom
+	model   model
+	stick   *stick
+	tally   tally
 
+	big        bool // a big set is still to come
+	cache      int  // bytes, of each node
+	every      time.Duration
 	restricted bool // a node has taken rights from its peers, or exchanged a part
 	began      time.Time
 	trace      []string
+	rec        *recording
 }
 
 // failure is what is wrong, thrown through the schedule.
-type failure string
+type failure struct{ kind, text string }
 
-func failf(format string, args ...any) { panic(failure(fmt.Sprintf(format, args...))) }
+func (f failure) Error() string { return f.text }
+
+func failf(format string, args ...any) { panic(failure{format, fmt.Sprintf(format, args...)}) }
+
+// sameFailure reports whether two runs fail in the same way.
+func sameFailure(a, b error) bool {
+	fa, okA := a.(failure)
+	fb, okB := b.(failure)
+	return okA && okB && fa.kind == fb.kind
+}
 
 // need fails the run on an error that nothing excuses.
 func need(err error, format string, args ...any) {
 	if err != nil {
-		failf("%s: %v", fmt.Sprintf(format, args...), err)
+		panic(failure{format, fmt.Sprintf("%s: %v", fmt.Sprintf(format, args...), err)})
 	}
 }
 
 // newWorld builds what the seed says; its files go into dir.
-func newWorld(seed uint64, dir string) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 0)), dir: dir, net: memlink.New(seed), began: time.Now()}
+func newWorld(p plan, dir string, out *outside, rec *recording) *world {
+	w := &world{plan: p, rng: p.source(drawShape), dir: dir, outside: out, net: memlink.New(p.seed), began: time.Now(), rec: rec}
+	w.rng.IntN(p.of) // see crashAt
 	w.model.init()
-	w.star = w.rng.IntN(3) > 0
-	w.big = w.rng.IntN(10) == 0
-	names := []string{"a", "b", "c"}
-	if w.star {
-		names = append(names, "hub")
-	}
-	cache := []int{1, 20_000, 0}[w.rng.IntN(3)] // bytes: nothing stays, some, all
-	for i, name := range names {
-		n := &node{w: w, name: name, cache: cache, rng: rand.New(rand.NewPCG(seed, uint64(i+1)))}
-		n.path = filepath.Join(dir, name+".0.db")
-		full := transport.FullGrant()
-		n.grant.Store(&full)
-		w.nodes = append(w.nodes, n)
-	}
-	for i, n := range w.nodes[:3] {
-		peer := w.nodes[(i+1)%3]
-		if w.star {
-			peer = w.nodes[3]
-		}
-		w.edges = append(w.edges, [2]*node{n, peer})
-	}
+	w.big = w.rng.IntN(30) == 0
+	w.cache = pick(w.rng, []int{1, 20_000, 0}) // bytes: nothing stays, some, all
+	w.every = pick(w.rng, []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute})
+	w.shape()
 	w.stick = newStick(w)
+	w.calm()
 	return w
 }
 
@@ -87,12 +85,12 @@ func (w *world) note(format string, args ...any) {
 func (w *world) traceText() string { return strings.Join(w.trace, "\n") }
 
 // run follows the schedule to its end and returns the first thing that is wrong.
-func (w *world) run(steps int) (err error) {
+func (w *world) run() (err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
 		case failure:
-			err = fmt.Errorf("%s", string(p))
+			err = p
 		default:
 			panic(p)
 		}
@@ -100,10 +98,12 @@ func (w *world) run(steps int) (err error) {
 	for _, n := range w.nodes {
 		n.open()
 	}
-	for range steps {
-		w.step()
+	for _, i := range w.plan.steps {
+		w.rng = w.plan.source(i)
+		w.take(i)
 		w.pause()
 	}
+	w.rng = w.plan.source(drawEnd)
 	w.converge()
 	w.checkEnd()
 	return nil
@@ -119,62 +119,121 @@ func (w *world) close() {
 	_ = os.RemoveAll(w.dir)
 }
 
+// pause lets what a step set off go on for a while: not at all, until nothing more
+// happens, or for a time.
 func (w *world) pause() {
-	switch d := w.rng.IntN(10); {
-	case d < 3: // none: the next step meets what this one set off
-	case d < 8:
-		synctest.Wait()
+	d := w.rng.IntN(10)
+	if w.plan.loose {
+		switch {
+		case d < 3:
+		case d < 8:
+			synctest.Wait()
+		default:
+			time.Sleep(time.Duration(w.rng.IntN(2000)) * time.Millisecond)
+		}
+		return
+	}
+	switch {
+	case d < 4: // a few frames arrive
+		time.Sleep(time.Duration(w.rng.IntN(int(3 * hop))))
+	case d < 8: // all do, in good weather
+		time.Sleep(50 * hop)
 	default:
 		time.Sleep(time.Duration(w.rng.IntN(2000)) * time.Millisecond)
 	}
+	synctest.Wait()
+}
+
+// settle waits for what goes on within the nodes, so that it is over in each run of the
+// seed; frames are under way still.
+func (w *world) settle() {
+	if !w.plan.loose {
+		synctest.Wait()
+	}
+}
+
+// hop is about how long a frame takes in good weather. It takes some time always and no
+// two arrive at the same moment, so that all that comes of one is done before the next:
+// that is what makes a run come again.
+const hop = time.Millisecond
+
+// calm has the network lose and disturb nothing.
+func (w *world) calm() { w.setWeather(memlink.Faults{}) }
+
+func (w *world) setWeather(f memlink.Faults) {
+	if !w.plan.loose {
+		f.Delay = max(f.Delay, hop)
+	}
+	w.net.SetFaults(f)
 }
 
 func (w *world) chance(percent int) bool { return w.rng.IntN(100) < percent }
 
 func pick[T any](rng *rand.Rand, all []T) T { return all[rng.IntN(len(all))] }
 
-// step is one entry of the schedule.
-type step struct {
-	weight int
-	do     func(*world)
-}
-
-var steps = []step{
-	{34, (*world).edit},
-	{5, (*world).burst},
-	{4, (*world).abort},
-	{6, (*world).connect},
-	{3, (*world).disconnect},
-	{10, (*world).sync},
-	{5, (*world).weather},
-	{4, (*world).partition},
-	{4, (*world).heal},
-	{4, (*world).cut},
-	{5, (*world).crash},
-	{2, (*world).restart},
-	{4, (*world).backup},
-	{4, (*world).restore},
-	{3, (*world).skew},
-	{3, (*world).policy},
-	{5, (*world).plug},
-	{4, (*world).observe},
-	{3, (*world).restrict},
-	{5, (*world).syncPart},
-	{2, (*world).fetch},
-}
-
-func (w *world) step() {
-	sum := 0
-	for _, s := range steps {
-		sum += s.weight
+// shape draws the nodes, and who exchanges changes with whom.
+func (w *world) shape() {
+	n := pick(w.rng, []int{3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 6, 7})
+	join := func(i, j int) { w.edges = append(w.edges, [2]*node{w.nodes[i], w.nodes[j]}) }
+	hubs := 0
+	form := pick(w.rng, []string{"ring", "ring", "star", "star", "star", "line", "tree", "mesh", "two hubs"})
+	switch form {
+	case "star":
+		hubs = 1
+	case "two hubs":
+		hubs = 2
 	}
-	at := w.rng.IntN(sum)
-	for _, s := range steps {
-		if at -= s.weight; at < 0 {
-			s.do(w)
-			return
+	for i := range n {
+		w.add(string(rune('a'+i)), false)
+	}
+	for i := range min(hubs, maxNodes-n) {
+		w.add(fmt.Sprint("hub", i+1), true)
+	}
+	switch form {
+	case "ring":
+		for i := range n {
+			join(i, (i+1)%n)
+		}
+	case "star":
+		for i := range n {
+			join(i, n)
+		}
+	case "two hubs":
+		for i := range n {
+			join(i, n+i%(len(w.nodes)-n))
+		}
+		if len(w.nodes) > n+1 {
+			join(n, n+1)
+		}
+	case "line":
+		for i := range n - 1 {
+			join(i, i+1)
+		}
+	case "tree":
+		for i := range n - 1 {
+			join(i+1, w.rng.IntN(i+1))
+		}
+	case "mesh":
+		for i := range n {
+			for j := range i {
+				join(i, j)
+			}
 		}
 	}
+	if hubs == 0 {
+		w.nodes[0].keeper = true
+	}
+	w.note("%d nodes: %s; cache of %d bytes; reconciled every %v", len(w.nodes), form, w.cache, w.every)
+}
+
+// add puts another node into the world.
+func (w *world) add(name string, hub bool) *node {
+	n := &node{w: w, name: name, hub: hub, keeper: hub, number: len(w.nodes)}
+	n.path = n.pathOf(0)
+	full := transport.FullGrant()
+	n.grant.Store(&full)
+	w.nodes = append(w.nodes, n)
+	return n
 }
 
 // pair returns two nodes that exchange changes, in either order.
@@ -184,166 +243,4 @@ func (w *world) pair() (from, to *node) {
 		return e[1], e[0]
 	}
 	return e[0], e[1]
-}
-
-func (w *world) connect() {
-	from, to := w.pair()
-	w.note("%s connects to %s", from, to)
-	from.connect(to)
-}
-
-func (w *world) disconnect() {
-	from, to := w.pair()
-	w.note("%s disconnects from %s", from, to)
-	from.disconnect(to)
-}
-
-// sync starts a one-shot exchange, which the schedule waits for or not.
-func (w *world) sync() {
-	from, to := w.pair()
-	wait := w.chance(50)
-	w.note("%s syncs with %s (waits: %v)", from, to, wait)
-	done := from.sync(to)
-	if wait {
-		<-done
-	}
-}
-
-func (w *world) weather() {
-	var f memlink.Faults
-	if w.chance(75) {
-		worst := pick(w.rng, []float64{0.02, 0.1, 0.3})
-		f = memlink.Faults{Drop: worst * w.rng.Float64(), Duplicate: worst * w.rng.Float64(), Reorder: worst * w.rng.Float64(),
-			Delay: time.Duration(w.rng.IntN(300)) * time.Millisecond}
-	}
-	w.note("weather: drop %.2f, duplicate %.2f, reorder %.2f, delay %v", f.Drop, f.Duplicate, f.Reorder, f.Delay)
-	w.net.SetFaults(f)
-}
-
-func (w *world) partition() {
-	from, to := w.pair()
-	w.note("partition between %s and %s", from, to)
-	w.net.Partition(from.name, to.name)
-}
-
-func (w *world) heal() {
-	if w.chance(50) {
-		w.note("heal all")
-		w.net.HealAll()
-		return
-	}
-	from, to := w.pair()
-	w.note("heal between %s and %s", from, to)
-	w.net.Heal(from.name, to.name)
-}
-
-func (w *world) cut() {
-	from, to := w.pair()
-	w.note("cut connections between %s and %s", from, to)
-	w.net.Cut(from.name, to.name)
-}
-
-// crash kills a node, often right after a commit that it had no time to send.
-func (w *world) crash() {
-	n := pick(w.rng, w.nodes)
-	if w.chance(70) {
-		n.update(n.randomEdits())
-	}
-	w.note("%s crashes", n)
-	n.crash("")
-	n.open()
-}
-
-func (w *world) restart() {
-	n := pick(w.rng, w.nodes)
-	w.note("%s restarts", n)
-	n.stop()
-	n.open()
-}
-
-func (w *world) backup() {
-	n := pick(w.rng, w.nodes)
-	n.saved = filepath.Join(w.dir, n.name+".backup.db")
-	n.savedHead = n.copyTo(n.saved)
-	w.note("%s is copied as a backup at %d", n, n.savedHead)
-}
-
-// restore puts an old copy in a node's place. What only that node held is gone;
-// what anyone else holds must come back.
-func (w *world) restore() {
-	n := pick(w.rng, w.nodes)
-	if n.saved == "" {
-		return
-	}
-	before := n.head()
-	w.note("%s is restored from its backup at %d, it was at %d", n, n.savedHead, before)
-	n.crash(n.saved)
-	n.open()
-	w.stick.forgets(n)
-	w.note("%d acknowledged sets are lost", w.model.forget(w))
-	if w.chance(50) { // others' cursors come to lie within its log again, in another one
-		for n.head() <= before {
-			n.update(n.randomEdits())
-		}
-	}
-	if from, to := w.pair(); w.chance(50) { // a session that may not come to its end
-		from.sync(to)
-		w.pause()
-		w.net.Cut(from.name, to.name)
-	}
-}
-
-func (w *world) skew() {
-	n := pick(w.rng, w.nodes)
-	d := time.Duration(w.rng.Int64N(int64(2*time.Hour))) - time.Hour
-	if w.chance(10) {
-		d *= 24 * 365
-	}
-	w.note("clock of %s is off by %v", n, d)
-	n.off.Store(int64(d))
-}
-
-var collections = []string{"docs", "notes"}
-
-func (w *world) policy() {
-	n := pick(w.rng, w.nodes)
-	w.setPolicy(n, pick(w.rng, collections), w.randomPolicy(crdt.Resolvers()))
-}
-
-func (w *world) randomPolicy(resolvers []string) crdt.Policy {
-	p := crdt.Policy{Default: pick(w.rng, resolvers)}
-	resolvers = slices.DeleteFunc(slices.Clone(resolvers), func(name string) bool {
-		return slices.Contains([]string{crdt.ResolverWholeRecord, crdt.ResolverUpdateWins, crdt.ResolverDeleteWins}, name)
-	})
-	if w.chance(50) {
-		p.Fields = []crdt.FieldPolicy{{Field: "f1", Resolver: pick(w.rng, resolvers)}, {Field: "nest.*", Resolver: pick(w.rng, resolvers)}}
-	}
-	return p
-}
-
-func (w *world) setPolicy(n *node, collection string, p crdt.Policy) {
-	w.note("%s shows %s by %v", n, collection, p)
-	need(n.r.SetPolicy(context.Background(), collection, p, nil), "%s sets a policy", n)
-}
-
-func (w *world) plug() {
-	n := pick(w.rng, w.nodes)
-	w.stick.author()
-	if w.chance(70) {
-		w.stick.deliver(n)
-	}
-}
-
-func (w *world) observe() {
-	w.note("observe")
-	synctest.Wait()
-	for _, n := range w.nodes {
-		n.observe()
-	}
-	from, to := w.pair()
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
-	defer stop()
-	if _, err := from.r.Verify(ctx, from.link(to), nil); err != nil && !excused(err) { // what it finds is no matter yet
-		failf("%s verifies against %s: %v", from, to, err)
-	}
 }

@@ -1,0 +1,57 @@
+package sim_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// tally counts what happened to nodes.
+type tally struct {
+	mu sync.Mutex // guards what follows, of the sum of several worlds
+
+	crashes   int // of them
+	within    int // a call of the store
+	copies    int // restored and cloned nodes
+	jumps     int // of clocks
+	forgotten int // records
+	updates   int // acknowledged
+	failed    bool
+}
+
+// firstFailure reports whether it is the first.
+func (t *tally) firstFailure() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.failed
+	t.failed = true
+	return !before
+}
+
+// add adds what happened in a world.
+func (t *tally) add(w *world) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.crashes += w.tally.crashes
+	t.within += w.tally.within
+	t.copies += w.tally.copies
+	t.jumps += w.tally.jumps
+	t.forgotten += w.tally.forgotten
+	t.updates += len(w.model.acks)
+}
+
+// check makes sure that the schedules had what they are for. In 2,000 these are 100
+// restored or cloned replicas and 500 jumps of clocks at least.
+func (t *tally) check(tb testing.TB, seeds int) {
+	tb.Logf("%d schedules: %d crashes, %d of them within a call of the store; %d restored or cloned replicas; %d jumps of clocks; "+
+		"%d records forgotten; %d acknowledged sets", seeds, t.crashes, t.within, t.copies, t.jumps, t.forgotten, t.updates)
+	if seeds < 50 {
+		return
+	}
+	require.GreaterOrEqual(tb, t.crashes, seeds, "each schedule has a crash")
+	require.Greater(tb, t.within, seeds/4)
+	require.GreaterOrEqual(tb, t.copies, seeds/20)
+	require.GreaterOrEqual(tb, t.jumps, seeds/4)
+	require.Positive(tb, t.forgotten)
+}
