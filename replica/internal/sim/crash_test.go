@@ -131,6 +131,7 @@ func (w *world) clone() {
 	} else {
 		n.copyTo(m.path)
 	}
+	m.forged = n.forged
 	m.setClock(time.Duration(n.off.Load()))
 	with := []*node{pick(w.rng, n.peers())}
 	if w.chance(30) {
