@@ -50,11 +50,6 @@ func (r *Reader) Touched(after crdt.LSN) iter.Seq2[int64, error] {
 	return scan(r, func(row row) (int64, error) { return row.int(0), nil }, qTouched, int64(after))
 }
 
-// ForkedRIDs yields the RIDs of the records that have a fork, settled or not.
-func (r *Reader) ForkedRIDs() iter.Seq2[int64, error] {
-	return scan(r, func(row row) (int64, error) { return row.int(0), nil }, qForkedRIDs)
-}
-
 // ChangesBack yields the log rows of a record from the last one back, but for
 // those that were withdrawn. The Data of a row that a snapshot covers is shared,
 // not to be modified, and nil if that is damaged; Chain and Key are not set.

@@ -73,7 +73,7 @@ func TestItemsOfAnEmptyFile(t *testing.T) {
 	read(t, s, func(r *persist.Reader) {
 		require.Empty(t, gather(t, r.Items("", "")))
 		require.Empty(t, gather(t, r.Touched(0)))
-		require.Empty(t, gather(t, r.ForkedRIDs()))
+		require.Empty(t, gather(t, r.Viewed(0)))
 		require.Empty(t, gather(t, r.ChangesBack(1)))
 		rows, err := r.SetAt(1)
 		require.NoError(t, err)
@@ -268,18 +268,48 @@ func TestChangesBackOfACompactedRecord(t *testing.T) {
 	})
 }
 
-func TestForkedRIDs(t *testing.T) {
+func TestViewed(t *testing.T) {
 	s := open(t, tempPath(t), nil)
 	commit(t, s, func(tx *persist.Tx) {
 		for _, id := range []string{"a", "b", "c"} {
-			require.NoError(t, tx.PutRecord(&persist.Record{Key: key(id)}))
+			rec := &persist.Record{Key: key(id)}
+			require.NoError(t, tx.PutRecord(rec))
+			require.NoError(t, tx.AddView(rec.RID))
 		}
-		for seq, f := range []persist.Fork{{Key: key("b")}, {Key: key("b"), Settled: true}, {Key: key("c"), Settled: true}, {Key: key("unknown")}} {
-			f.Actor, f.Seq = "actor", uint64(seq+1)
-			require.NoError(t, tx.PutFork(&f))
-		}
+		require.NoError(t, tx.AddView(2))
 	})
 	read(t, s, func(r *persist.Reader) {
-		require.ElementsMatch(t, []int64{2, 3}, gather(t, r.ForkedRIDs()), "each once, settled or not")
+		last, err := r.LastView()
+		require.NoError(t, err)
+		require.EqualValues(t, 4, last)
+		require.Equal(t, []int64{1, 2, 3, 2}, gather(t, r.Viewed(0)))
+		require.Equal(t, []int64{3, 2}, gather(t, r.Viewed(2)))
+		require.Empty(t, gather(t, r.Viewed(last)))
+	})
+}
+
+// An incarnation that was retired is told from others, and from actors that are none.
+func TestRetire(t *testing.T) {
+	s := open(t, tempPath(t), nil)
+	gone, err := s.NewIncarnation(t.Context())
+	require.NoError(t, err)
+	live, err := s.NewIncarnation(t.Context())
+	require.NoError(t, err)
+	commit(t, s, func(tx *persist.Tx) {
+		require.NoError(t, tx.Retire("nobody's"))
+		any, err := tx.AnyRetired()
+		require.NoError(t, err)
+		require.False(t, any)
+		require.NoError(t, tx.Retire(gone))
+	})
+	read(t, s, func(r *persist.Reader) {
+		any, err := r.AnyRetired()
+		require.NoError(t, err)
+		require.True(t, any)
+		for actor, want := range map[crdt.ActorID]bool{gone: true, live: false, "nobody's": false} {
+			got, err := r.Retired(actor)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		}
 	})
 }

@@ -23,6 +23,9 @@ const (
 	qClearOutbox
 	qInsertActor
 	qActor
+	qRetire
+	qRetired
+	qAnyRetired
 
 	qHead
 	qChainAt
@@ -51,7 +54,6 @@ const (
 	qItems
 	qItemsIn
 	qItem
-	qForkedRIDs
 	qCollections
 	qConflicted
 	qConflictedIn
@@ -90,6 +92,7 @@ const (
 	qRemember
 	qLastView
 	qViews
+	qViewed
 	qAddView
 	qTrimViews
 	qPolicies
@@ -184,6 +187,9 @@ var queries = [numQueries]struct{ what, sql string }{
 	qClearOutbox:    {"clear outbox", "UPDATE meta SET outbox_cleared = ?"},
 	qInsertActor:    {"write incarnation", "INSERT INTO actors (actor, created) VALUES (?, ?)"},
 	qActor:          {"read incarnation", "SELECT 1 FROM actors WHERE actor = ?"},
+	qRetire:         {"end incarnation", "UPDATE actors SET retired = 1 WHERE actor = ?"},
+	qAnyRetired:     {"read incarnations", "SELECT 1 FROM actors WHERE retired <> 0 LIMIT 1"},
+	qRetired:        {"read incarnation", "SELECT 1 FROM actors WHERE actor = ? AND retired <> 0"},
 
 	qHead:    {"read end of log", "SELECT lsn, chain FROM log ORDER BY lsn DESC LIMIT 1"},
 	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
@@ -218,8 +224,6 @@ var queries = [numQueries]struct{ what, sql string }{
 	qItems:   {"read heads", "SELECT rid, collection, id, heads FROM records"},
 	qItemsIn: {"read heads", "SELECT rid, collection, id, heads FROM records WHERE collection = ? AND id >= ? ORDER BY id"},
 	qItem:    {"read heads", "SELECT rid, collection, id, heads FROM records WHERE rid = ?"},
-	qForkedRIDs: {"read forks", `SELECT DISTINCT r.rid FROM forks f
-		CROSS JOIN records r ON r.collection = f.collection AND r.id = f.id`},
 	qCollections: {"read collections", `WITH RECURSIVE c (name) AS (SELECT min(collection) FROM records
 		UNION ALL SELECT (SELECT min(collection) FROM records WHERE collection > c.name) FROM c WHERE c.name IS NOT NULL)
 		SELECT name FROM c WHERE name IS NOT NULL`}, // one step a collection, DISTINCT would take one a record
@@ -299,6 +303,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qLastView:     {"read view changes", "SELECT coalesce(max(seq), 0) FROM views"},
 	qViews: {"read view changes", `SELECT v.seq, r.collection, r.id, v.lsn FROM views v JOIN records r ON r.rid = v.rid
 		WHERE v.seq > ? ORDER BY v.seq LIMIT ?`},
+	qViewed:    {"read view changes", "SELECT rid FROM views WHERE seq > ?"},
 	qAddView:   {"write view change", "INSERT INTO views (rid, lsn) VALUES (?, ?)"},
 	qTrimViews: {"forget view changes", "DELETE FROM views WHERE seq <= ?"},
 	qPolicies:  {"read policies", "SELECT collection, policy, version, sealed FROM policies ORDER BY collection"},

@@ -128,6 +128,25 @@ func (r *Reader) IsActor(actor crdt.ActorID) (bool, error) {
 	return row != nil, err
 }
 
+// Retired reports whether the actor is an incarnation that writes no more.
+func (r *Reader) Retired(actor crdt.ActorID) (bool, error) {
+	row, err := r.one(qRetired, []byte(actor))
+	return row != nil, err
+}
+
+// AnyRetired reports whether changes of any incarnation were withdrawn.
+func (r *Reader) AnyRetired() (bool, error) {
+	row, err := r.one(qAnyRetired)
+	return row != nil, err
+}
+
+// Retire has an incarnation of this file write no more; an actor that is none stays what
+// it is.
+func (tx *Tx) Retire(actor crdt.ActorID) error {
+	_, err := tx.exec(qRetire, []byte(actor))
+	return err
+}
+
 // Stats are counts of what a store holds.
 type Stats struct {
 	Records     int64 // deleted ones too

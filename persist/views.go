@@ -9,8 +9,9 @@ import (
 // MaxViews bounds how many view changes are kept for those who watch.
 const MaxViews = 100_000
 
-// ViewChange says that a record shows something else, without a change of its
-// history: its stored value followed another policy before.
+// ViewChange says that a record shows something else, or has other heads, without a
+// change that was added to its history: its stored value followed another policy before,
+// or changes were withdrawn.
 type ViewChange struct {
 	Seq int64 // ascending
 	Key crdt.Key
@@ -32,6 +33,11 @@ func (r *Reader) Views(after int64, limit int) iter.Seq2[ViewChange, error] {
 	return scan(r, func(row row) (ViewChange, error) {
 		return ViewChange{row.int(0), crdt.Key{Collection: row.text(1), ID: row.text(2)}, crdt.LSN(row.int(3))}, nil
 	}, qViews, after, sqlLimit(limit))
+}
+
+// Viewed yields the RIDs of the records that the view changes behind one are of.
+func (r *Reader) Viewed(after int64) iter.Seq2[int64, error] {
+	return scan(r, func(row row) (int64, error) { return row.int(0), nil }, qViewed, after)
 }
 
 // AddView notes that the record shows something else now.

@@ -27,6 +27,9 @@ func (r *Replica) commitNow(ctx context.Context, source int64, fn func(*batch) e
 	err := r.store.Commit(ctx, func(tx *persist.Tx) error {
 		if tx.Foreign() {
 			r.w.reset()
+			if err := r.checkActor(tx); err != nil {
+				return err
+			}
 		}
 		b := &batch{w: &r.w, tx: tx, source: source, touched: map[crdt.Key]*entry{}}
 		if !bug(bugKeepRolledBack) {

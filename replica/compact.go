@@ -158,7 +158,7 @@ func (r *Replica) compactRecord(ctx context.Context, k *compactor.Compactor, key
 func (r *Replica) readLong(ctx context.Context, key crdt.Key) (l *long, skip string, err error) {
 	err = r.store.Read(ctx, func(rd *persist.Reader) error {
 		l, skip = &long{}, ""
-		if l.rec, err = rd.Record(key); err != nil {
+		if l.rec, err = recordOf(rd, key); err != nil {
 			return err
 		}
 		if l.rec == nil {

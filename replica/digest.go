@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"iter"
 	"math/bits"
 	"slices"
 	"sync"
@@ -37,7 +38,7 @@ type digestTree struct {
 	leaves  []digestLeaf
 	records int
 	lsn     crdt.LSN // how far the log was followed
-	view    int64    // likewise of view changes, which matter if fields decide what is covered
+	view    int64    // likewise of view changes
 }
 
 type digestLeaf struct {
@@ -224,26 +225,19 @@ func (t *digestTree) follow(r *Replica, rd *persist.Reader) (fits bool, err erro
 		return false, err
 	}
 	touched := map[int64]bool{}
-	for rid, err := range rd.Touched(t.lsn) {
-		if err != nil {
-			return false, err
-		}
-		if touched[rid] = true; len(touched) > len(t.leaves)/4+1000 {
-			return false, nil
-		}
+	if view-t.view > persist.MaxViews {
+		return false, nil
 	}
-	// What is wanted back, and the repair of a fork, change heads without a row of the log.
-	for rid, err := range rd.Wanted() {
-		if err != nil {
-			return false, err
+	// What is withdrawn, or wanted back, changes heads without a row of the log.
+	for _, rids := range []iter.Seq2[int64, error]{rd.Touched(t.lsn), rd.Viewed(t.view)} {
+		for rid, err := range rids {
+			if err != nil {
+				return false, err
+			}
+			if touched[rid] = true; len(touched) > len(t.leaves)/4+1000 {
+				return false, nil
+			}
 		}
-		touched[rid] = true
-	}
-	for rid, err := range rd.ForkedRIDs() {
-		if err != nil {
-			return false, err
-		}
-		touched[rid] = true
 	}
 	stale := map[*digestLeaf]bool{}
 	for rid := range touched {

@@ -254,6 +254,25 @@
 // and puts in the states that must have lain between: an acknowledgement proves that the set
 // was sent. Wake-ups carry no data here either.
 //
+// # Abandoning
+//
+// Abandon withdraws what was refused as the repair of a fork withdraws a branch: positions
+// and chain stay what peers know. What goes is whole change sets, what builds on them, and
+// the sets that came with that, so that no set is ever half here. The actors that wrote it
+// are retired in the file, because the record's clock goes back and their sequence numbers
+// would be given out again, while a peer may have parked what builds on the first one's: the
+// next write begins a new incarnation, also one that waits already, and that of another
+// process, which looks whenever another one has committed. Considered and left: an actor of
+// its own for each record that lost something, which would have to be found again at each
+// edit. A record of which nothing is left has empty heads, and is taken for none by those who
+// read, list and compare. The digests learn of it from the view changes, as watchers do.
+//
+// A change that another peer has would come back by reconciliation, and be shown again: so
+// Abandon declines. What it cannot know of (a stream, a bundle, a copy of a peer) may come
+// back, and is then a change like others: nothing remembers that it was given up. From then
+// on each session begins with a comparison, since a peer that once had the change from here
+// takes it for known.
+//
 // # Hostile bytes
 //
 // What a peer sends is bounded before it is held, parsed or kept: frames by the

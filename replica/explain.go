@@ -102,7 +102,7 @@ func (x *explainer) keeps(code string, peer crdt.ReplicaID, format string, args 
 
 // about says what is to be said of the record itself.
 func (x *explainer) about(k crdt.Key) (err error) {
-	if x.rec, err = x.rd.Record(k); err != nil {
+	if x.rec, err = recordOf(x.rd, k); err != nil {
 		return err
 	}
 	var none crdt.ReplicaID

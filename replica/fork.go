@@ -106,11 +106,7 @@ func (b *batch) repair(k crdt.Key) (rewritten int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	b.tx.OnCommit(b.w.r.tail.forget)
-	if err := b.tx.Withdraw(e.row.RID, gone); err != nil {
-		return 0, err
-	}
-	if err := b.load(e); err != nil {
+	if err := b.withdraw(e, gone); err != nil {
 		return 0, err
 	}
 	if err := b.plant(e, anew); err != nil {
@@ -153,19 +149,8 @@ func buildsOn(c *crdt.Change, on map[crdt.Hash]bool) bool {
 	return false
 }
 
-// plant puts the record without its branch, and adds what was written anew, as far
-// as others have not sent it already.
+// plant adds what was written anew, as far as others have not sent it already.
 func (b *batch) plant(e *entry, anew []*crdt.Change) error {
-	v, err := b.w.view(&b.tx.Reader, e.row.Key.Collection)
-	if err != nil {
-		return err
-	}
-	if err := fillRow(&e.row, e.hist, v); err != nil {
-		return err
-	}
-	if err := b.tx.PutRecord(&e.row); err != nil {
-		return err
-	}
 	sets, err := splitSets(e.row.Key, anew)
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ const (
 	SyncSyncing SyncState = "syncing" // sent and not acknowledged; a carrier's stay so
 	SyncSynced  SyncState = "synced"  // on the peer's disk
 	SyncFailed  SyncState = "failed"  // the peer refused it, see Refusals; or has forgotten a record of it, by the code "forgotten"
+
+	SyncAbandoned SyncState = "abandoned" // given up here, see Abandon: the last that WatchOutbox tells
 )
 
 // PeerSync says how far a change set is on its way to one peer.
@@ -84,33 +86,39 @@ func (s *session) shipped() crdt.LSN {
 }
 
 // outlook reads it, of all peers or of those that are named.
-func (r *Replica) outlook(ctx context.Context, only []crdt.ReplicaID) (*outlook, error) {
+func (r *Replica) outlook(ctx context.Context, only []crdt.ReplicaID) (o *outlook, err error) {
 	sessions, links := r.glimpses()
-	o := &outlook{}
-	err := r.store.Read(ctx, func(rd *persist.Reader) error {
-		rows, err := rd.Peers()
-		if err != nil {
-			return err
-		}
-		for i, row := range rows {
-			later := slices.ContainsFunc(rows[i+1:], func(p persist.Peer) bool { return p.Replica == row.Replica })
-			if later || len(only) > 0 && !slices.Contains(only, row.Replica) {
-				continue // an earlier life of the replica
-			}
-			p := &outlookPeer{row: row, refused: map[refusedChange]*persist.Refusal{}}
-			if g, ok := sessions[row.ID]; ok {
-				p.row, p.sent = g.row, g.sent
-			}
-			p.plain = PeerSync{Peer: row.Replica, Link: row.Name, Carrier: row.Carrier,
-				Attempts: p.row.Attempts, LastError: p.row.LastError, Next: links[row.Name].Next}
-			o.peers = append(o.peers, p)
-		}
-		return o.recall(rd)
+	err = r.store.Read(ctx, func(rd *persist.Reader) (err error) {
+		o, err = outlookAt(rd, sessions, links, only)
+		return err
 	})
 	if err == nil && len(only) == 0 {
 		o.strangers(links)
 	}
 	return o, translate(err)
+}
+
+// outlookAt is what a snapshot of the file says, and who knows better.
+func outlookAt(rd *persist.Reader, sessions map[int64]glimpse, links map[string]LinkStatus, only []crdt.ReplicaID) (*outlook, error) {
+	o := &outlook{}
+	rows, err := rd.Peers()
+	if err != nil {
+		return nil, err
+	}
+	for i, row := range rows {
+		later := slices.ContainsFunc(rows[i+1:], func(p persist.Peer) bool { return p.Replica == row.Replica })
+		if later || len(only) > 0 && !slices.Contains(only, row.Replica) {
+			continue // an earlier life of the replica
+		}
+		p := &outlookPeer{row: row, refused: map[refusedChange]*persist.Refusal{}}
+		if g, ok := sessions[row.ID]; ok {
+			p.row, p.sent = g.row, g.sent
+		}
+		p.plain = PeerSync{Peer: row.Replica, Link: row.Name, Carrier: row.Carrier,
+			Attempts: p.row.Attempts, LastError: p.row.LastError, Next: links[row.Name].Next}
+		o.peers = append(o.peers, p)
+	}
+	return o, o.recall(rd)
 }
 
 // recall reads what the peers refused.

@@ -13,8 +13,8 @@ import (
 // state changes with any peer that counts (see Outbox), in log order: first those that are not
 // acknowledged when the loop begins, as they are, then also those that are written from
 // now on, each beginning with SyncPending. No state is left out on the way to SyncSynced or
-// SyncFailed, however fast it goes; what is acknowledged is not told of again. A slow loop
-// delays nobody else. The sequence ends when ctx does, without an error, or after an error.
+// SyncFailed, however fast it goes; what is acknowledged is not told of again, nor what is
+// abandoned once that was told. A slow loop delays nobody else. The sequence ends when ctx does, without an error, or after an error.
 func (r *Replica) WatchOutbox(ctx context.Context, f OutboxFilter) iter.Seq2[Outgoing, error] {
 	return func(yield func(Outgoing, error) bool) {
 		ctx, done := r.scoped(ctx)
@@ -52,6 +52,7 @@ type outboxWatch struct {
 	filter OutboxFilter
 	begun  bool
 	pos    crdt.LSN // of the log
+	view   int64    // the last view change: those tell of what was withdrawn
 	sets   []*watchedSet
 	events []Outgoing // to be yielded
 }
@@ -65,6 +66,9 @@ type watchedSet struct {
 // look finds out what has changed.
 func (w *outboxWatch) look(ctx context.Context) error {
 	first := !w.begun
+	if err := w.review(ctx); err != nil {
+		return err
+	}
 	if first {
 		if err := w.begin(ctx); err != nil {
 			return err
@@ -82,6 +86,13 @@ func (w *outboxWatch) look(ctx context.Context) error {
 		o = o.counting()
 	}
 	w.sets = slices.DeleteFunc(w.sets, func(s *watchedSet) bool {
+		if withdrawn(s.rows) {
+			if s.told.State != "" {
+				s.told.State, s.told.Peers = SyncAbandoned, nil
+				w.events = append(w.events, s.told)
+			}
+			return true
+		}
 		now := outgoing(o, s.rows)
 		if first && now.State == SyncSynced {
 			return true
@@ -121,14 +132,42 @@ func (w *outboxWatch) follow(ctx context.Context) error {
 }
 
 func (w *outboxWatch) add(rows []persist.LogRow) {
-	if !w.filter.wants(rows) {
-		return
+	if w.filter.wants(rows) {
+		w.sets = append(w.sets, &watchedSet{rows: bare(rows)})
 	}
+}
+
+// bare returns rows without their data.
+func bare(rows []persist.LogRow) []persist.LogRow {
 	rows = slices.Clone(rows)
 	for i := range rows {
 		rows[i].Data = nil
 	}
-	w.sets = append(w.sets, &watchedSet{rows: rows})
+	return rows
+}
+
+// review reads anew what is not acknowledged when something may have been withdrawn.
+func (w *outboxWatch) review(ctx context.Context) error {
+	return w.r.store.Read(ctx, func(rd *persist.Reader) error {
+		view, err := rd.LastView()
+		if err != nil || view == w.view {
+			return err
+		}
+		w.view = view
+		for _, s := range w.sets {
+			rows, err := rd.SetAt(s.rows[0].LSN)
+			if err != nil {
+				return err
+			}
+			s.rows = bare(rows)
+		}
+		return nil
+	})
+}
+
+// withdrawn reports whether nothing of a set is part of its record any more.
+func withdrawn(rows []persist.LogRow) bool {
+	return !slices.ContainsFunc(rows, func(l persist.LogRow) bool { return !l.Withdrawn() })
 }
 
 // tell has yielded what is new of a set, after the states that it must have gone through

@@ -59,7 +59,7 @@ func (r *Replica) View(ctx context.Context, k crdt.Key, p crdt.Policy) (json.Raw
 // that is the caller's own. ErrNotFound if the record never existed.
 func (r *Replica) History(ctx context.Context, k crdt.Key) (h *crdt.History, err error) {
 	err = r.read(ctx, "history", k, func(rd *persist.Reader) error {
-		rec, err := rd.Record(k)
+		rec, err := recordOf(rd, k)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (r *Replica) History(ctx context.Context, k crdt.Key) (h *crdt.History, err
 // record never existed.
 func (r *Replica) Heads(ctx context.Context, k crdt.Key) (heads crdt.Heads, err error) {
 	err = r.read(ctx, "heads", k, func(rd *persist.Reader) error {
-		rec, err := rd.Record(k)
+		rec, err := recordOf(rd, k)
 		if err == nil && rec == nil {
 			err = ErrNotFound
 		}
@@ -92,7 +92,7 @@ func (r *Replica) Heads(ctx context.Context, k crdt.Key) (heads crdt.Heads, err 
 // every Automerge loads.
 func (r *Replica) Export(ctx context.Context, k crdt.Key) (chunks []byte, err error) {
 	err = r.read(ctx, "export", k, func(rd *persist.Reader) error {
-		rec, err := rd.Record(k)
+		rec, err := recordOf(rd, k)
 		if err != nil {
 			return err
 		}
@@ -180,6 +180,20 @@ func (r *Replica) Collections(ctx context.Context) (names []string, err error) {
 		return err
 	})
 	return names, translate(err)
+}
+
+// recordOf returns the record, nil if nothing of it is here, nor was forgotten: it never
+// existed, or was abandoned.
+func recordOf(rd *persist.Reader, k crdt.Key) (*persist.Record, error) {
+	rec, err := rd.Record(k)
+	if err != nil || rec == nil || len(rec.Heads) > 0 {
+		return rec, err
+	}
+	f, err := rd.Forgotten(rec.RID)
+	if f == nil {
+		return nil, err
+	}
+	return rec, err
 }
 
 // read runs fn on a snapshot and names operation and record in its error.

@@ -55,7 +55,7 @@ func (r *Replica) Receipts(ctx context.Context, k crdt.Key) iter.Seq2[Receipt, e
 func (r *Replica) changesBack(ctx context.Context, k crdt.Key) (rows []persist.LogRow, from map[int64]crdt.ReplicaID, err error) {
 	from = map[int64]crdt.ReplicaID{}
 	err = r.read(ctx, "receipts", k, func(rd *persist.Reader) error {
-		rec, err := rd.Record(k)
+		rec, err := recordOf(rd, k)
 		if err != nil {
 			return err
 		}

@@ -159,7 +159,7 @@ func differs(rd *persist.Reader, rec *persist.Record, h *transport.Have) (Differ
 	}
 	d.Lacks, d.Owed = beyond(h.Clock, own), beyond(own, h.Clock)
 	switch {
-	case rec == nil:
+	case rec == nil || len(rec.Heads) == 0:
 		d.How = DiffersHere
 		return d, nil
 	case h.Heads == 0:

@@ -45,7 +45,7 @@ type session struct {
 	inn     *carry          // what we take
 	filter  crdt.Hash       // of what the peer sends
 
-	wanting      bool // a record that was forgotten here is wanted back
+	wanting      bool // a record that was forgotten here is wanted back, or something was abandoned
 	parkedBefore bool // something of the peer's waits since an earlier session
 
 	stored crdt.Cursor // the peer's Read in the file, as this session last read or wrote it; for the writer goroutine
@@ -360,6 +360,11 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 		}
 		if s.wanting, err = wants(&b.tx.Reader); err != nil {
 			return err
+		}
+		if !s.wanting { // a peer that had it from here holds for certain that this side has it
+			if s.wanting, err = b.tx.AnyRetired(); err != nil {
+				return err
+			}
 		}
 		if s.parkedBefore, err = b.tx.HasParked(s.peer.ID); err != nil {
 			return err

@@ -139,7 +139,7 @@ func (r *Replica) historyUnder(ctx context.Context, k crdt.Key) (h *crdt.History
 		return nil, nil, err
 	}
 	err = r.store.Read(ctx, func(rd *persist.Reader) error {
-		rec, err := rd.Record(k)
+		rec, err := recordOf(rd, k)
 		if err == nil && rec == nil {
 			err = ErrNotFound
 		}

@@ -31,11 +31,23 @@ func (r *Replica) Update(ctx context.Context, fn func(tx *Tx) error) error {
 // update is Update; at, unless nil, is set to the position of the last change, if there
 // is one.
 func (r *Replica) update(ctx context.Context, fn func(tx *Tx) error, at *crdt.LSN) error {
-	actor, err := r.incarnate(ctx)
-	if err != nil {
-		return err
+	for {
+		actor, err := r.incarnate(ctx)
+		if err != nil {
+			return err
+		}
+		if err = r.updateAs(ctx, actor, fn, at); !errors.Is(err, errRetired) {
+			return err
+		}
 	}
+}
+
+// updateAs is update by an actor, unless that was retired meanwhile.
+func (r *Replica) updateAs(ctx context.Context, actor crdt.ActorID, fn func(tx *Tx) error, at *crdt.LSN) error {
 	return r.commit(ctx, 0, func(b *batch) error {
+		if now := r.actor.Load(); now == nil || *now != actor {
+			return errRetired
+		}
 		tx := &Tx{b: b, actor: actor, time: r.hlc.Now(), edits: map[crdt.Key]*crdt.Edit{}}
 		defer func() { tx.b = nil }()
 		if bug(bugClockBack) {

@@ -52,7 +52,7 @@ type RefusedError struct {
 
 // Error says who refused, and why.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the change set at %d was refused by %s: %s (%s); it is kept here, and offered again when the record or the rights change", e.LSN, e.Peer.Peer, e.Peer.LastError, e.Peer.Code)
+	return fmt.Sprintf("the change set at %d was refused by %s: %s (%s); it is kept here, and offered again when the record or the rights change, or given up with abandon", e.LSN, e.Peer.Peer, e.Peer.LastError, e.Peer.Code)
 }
 
 // lacking names the peers that have not got it.
@@ -80,28 +80,25 @@ func lacking(peers []PeerSync) string {
 // WaitFor returns when the log up to a position, and the change set there, are on the
 // disk of the peers; if none are named, of all that count, see Outbox. It asks the peers
 // that are connected to acknowledge at once. It makes no connection itself. When ctx ends
-// first it returns a *PendingError, when a peer refuses the change set a *RefusedError.
+// first it returns a *PendingError, when a peer refuses the change set a *RefusedError;
+// ErrWithdrawn when it is abandoned.
 // What a peer holds that is no replica, a stream, is no receipt.
 func (r *Replica) WaitFor(ctx context.Context, lsn crdt.LSN, peers ...crdt.ReplicaID) error {
 	if lsn == 0 {
 		return nil
-	}
-	var rows []persist.LogRow
-	err := r.store.Read(context.WithoutCancel(ctx), func(rd *persist.Reader) (err error) {
-		rows, err = rd.SetAt(lsn)
-		return err
-	})
-	if err == nil && len(rows) == 0 {
-		err = fmt.Errorf("the log does not reach to %d", lsn)
-	}
-	if err != nil {
-		return &Error{Op: "wait", Err: translate(err)}
 	}
 	ctx, done := r.scoped(ctx)
 	defer done()
 	wake, stop := r.observe()
 	defer stop()
 	for {
+		rows, err := r.rowsAt(context.WithoutCancel(ctx), lsn)
+		if err != nil {
+			return &Error{Op: "wait", Err: err}
+		}
+		if withdrawn(rows) && len(rows[0].Data) > 0 { // what was forgotten may be elsewhere
+			return &Error{Op: "wait", Err: ErrWithdrawn}
+		}
 		at, err := r.waited(ctx, rows, peers)
 		if err != nil || at == nil {
 			return err
@@ -112,6 +109,17 @@ func (r *Replica) WaitFor(ctx context.Context, lsn crdt.LSN, peers ...crdt.Repli
 		case <-wake:
 		}
 	}
+}
+
+// rowsAt returns the change set at a position, with at least one row.
+func (r *Replica) rowsAt(ctx context.Context, lsn crdt.LSN) (rows []persist.LogRow, err error) {
+	err = r.store.Read(ctx, func(rd *persist.Reader) (err error) {
+		if rows, err = rd.SetAt(lsn); err == nil && len(rows) == 0 {
+			err = fmt.Errorf("the log does not reach to %d", lsn)
+		}
+		return err
+	})
+	return rows, translate(err)
 }
 
 // waited returns how far the peers are that are waited for; nil if all have the rows.

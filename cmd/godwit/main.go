@@ -70,6 +70,7 @@ type cli struct {
 	Watch   watchCmd   `cmd:"" group:"Exchange" help:"Print changes as they are committed."`
 
 	Outbox   outboxCmd   `cmd:"" group:"Exchange" help:"List what is not on the peers' disks yet, and why."`
+	Abandon  abandonCmd  `cmd:"" group:"Exchange" help:"Give up what peers refused of records."`
 	Receipts receiptsCmd `cmd:"" group:"Exchange" help:"Say which replicas have a record on disk."`
 	Wait     waitCmd     `cmd:"" group:"Exchange" help:"Wait until the peers have everything on disk."`
 

@@ -39,7 +39,7 @@ type outboxCmd struct {
 // Help is shown by --help.
 func (outboxCmd) Help() string {
 	return `Lists what was written here and is not on the disk of the peers that count, oldest first: pending, syncing, or failed,
-with the reason. The peers that count are those that this replica dials; if it dials none, those that dial it.
+with the reason; "abandon" gives up what was refused. The peers that count are those that this replica dials; if it dials none, those that dial it.
 
     godwit outbox
     godwit outbox notes --synced
@@ -96,16 +96,21 @@ func (e *env) outbox(all iter.Seq2[replica.Outgoing, error], flush bool) error {
 }
 
 func (e *env) outgoing(out replica.Outgoing) error {
-	line := outboxLine{LSN: int64(out.LSN), Time: out.Time.UnixMilli(), State: string(out.State), Records: []string{}, Peers: peerSyncLines(out.Peers)}
-	for _, k := range out.Records {
-		line.Records = append(line.Records, k.String())
-	}
+	line := outboxLine{LSN: int64(out.LSN), Time: out.Time.UnixMilli(), State: string(out.State), Records: keyStrings(out.Records), Peers: peerSyncLines(out.Peers)}
 	if e.json {
 		return e.printJSON(line)
 	}
 	e.printf("%-8s %d  %s  %s\n", out.State, out.LSN, out.Time.Format(time.DateTime), abridged(line.Records))
 	e.peerSyncs(out.Peers)
 	return nil
+}
+
+func keyStrings(keys []crdt.Key) []string {
+	all := make([]string, len(keys))
+	for i, k := range keys {
+		all[i] = k.String()
+	}
+	return all
 }
 
 // abridged names the first few records of a change set.
