@@ -34,7 +34,7 @@ func (s *Store) Backup(ctx context.Context, path string, o *BackupOptions) error
 		opts = *o
 	}
 	if err := s.backup(ctx, path, opts); err != nil {
-		return fmt.Errorf("back up to %s: %w", path, err)
+		return fmt.Errorf("back up to %s: %w", path, explain(path, err))
 	}
 	return nil
 }

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // Encrypt has the file's content encrypted from now on, and all that it holds
@@ -176,7 +174,7 @@ func (s *Store) unlocked(ctx context.Context) error {
 	switch encrypted := s.vault.now.Load().box != nil; {
 	case encrypted:
 		// What can be read now can be used; the rest is for another time.
-		if err = s.settle(ctx); errors.Is(err, errCorrupt) || isFull(err) {
+		if err = s.settle(ctx); errors.Is(err, errCorrupt) || errors.Is(err, ErrDiskFull) {
 			err = nil
 		}
 	case !s.opts.Key.IsZero():
@@ -186,11 +184,6 @@ func (s *Store) unlocked(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-func isFull(err error) bool {
-	var e sqlite3.Error
-	return errors.As(err, &e) && e.Code == sqlite3.ErrFull
 }
 
 // encryptEmpty encrypts a file in which nothing is to be encrypted yet.
@@ -278,7 +271,7 @@ func fold(c *conn) error {
 func (s *Store) outside(ctx context.Context, fn func(*conn) error) error {
 	for deadline := time.Now().Add(s.opts.BusyTimeout); ; {
 		err := s.writer.do(ctx, &request{outside: fn})
-		if isBusy(err) {
+		if errors.Is(err, ErrBusy) {
 			err = ErrUnfinished
 		}
 		if !errors.Is(err, ErrUnfinished) || time.Now().After(deadline) {

@@ -21,6 +21,7 @@ import (
 // handed context.Background and contexts are looked at between statements.
 type conn struct {
 	db    *sqlite3.SQLiteConn
+	path  string            // as the caller named the file
 	stmts [numQueries]*stmt // prepared when first used
 	other map[string]*stmt  // by their SQL: statements that callers' queries became
 	asked *asked            // of a connection for callers' SQL, or nil
@@ -34,6 +35,7 @@ const maxOther = 32
 // stmt is a prepared statement with the space for its arguments and columns.
 type stmt struct {
 	s    *sqlite3.SQLiteStmt
+	path string
 	what string
 	args []driver.NamedValue
 	cols row
@@ -50,9 +52,9 @@ func connect(path, mode string) (*conn, error) {
 	// One goroutine at a time uses it: no need for SQLite's mutexes.
 	c, err := (&sqlite3.SQLiteDriver{}).Open(u.String() + "?_mutex=no&mode=" + mode)
 	if err != nil {
-		return nil, err
+		return nil, explain(path, err)
 	}
-	return &conn{db: c.(*sqlite3.SQLiteConn)}, nil
+	return &conn{db: c.(*sqlite3.SQLiteConn), path: path}, nil
 }
 
 func (c *conn) close() error {
@@ -75,19 +77,19 @@ func (c *conn) forgetOther() {
 // run executes statements that are not worth preparing.
 func (c *conn) run(sql string) error {
 	_, err := c.db.ExecContext(context.Background(), sql, nil)
-	return err
+	return explain(c.path, err)
 }
 
 // pragma reads a pragma that gives one number or word.
 func (c *conn) pragma(sql string) (driver.Value, error) {
 	rows, err := c.db.QueryContext(context.Background(), sql, nil)
 	if err != nil {
-		return nil, err
+		return nil, explain(c.path, err)
 	}
 	defer rows.Close()
 	dest := make([]driver.Value, len(rows.Columns()))
 	if err := rows.Next(dest); err != nil {
-		return nil, err
+		return nil, explain(c.path, err)
 	}
 	return dest[0], nil
 }
@@ -97,9 +99,9 @@ func (c *conn) prepare(q query) (*stmt, error) { return c.prepareSQL(queries[q].
 func (c *conn) prepareSQL(what, sql string) (*stmt, error) {
 	s, err := c.db.PrepareContext(context.Background(), sql)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: %w", what, explain(c.path, err))
 	}
-	st := &stmt{s: s.(*sqlite3.SQLiteStmt), what: what}
+	st := &stmt{s: s.(*sqlite3.SQLiteStmt), path: c.path, what: what}
 	st.args = make([]driver.NamedValue, st.s.NumInput())
 	for i := range st.args {
 		st.args[i].Ordinal = i + 1
@@ -141,6 +143,8 @@ func (st *stmt) unbind() {
 	}
 }
 
+func (st *stmt) error(err error) error { return fmt.Errorf("%s: %w", st.what, explain(st.path, err)) }
+
 // exec runs a statement that gives no rows and returns how many it changed.
 func (c *conn) exec(q query, args ...driver.Value) (changed int64, err error) {
 	st, done, err := c.stmt(q)
@@ -158,7 +162,7 @@ func (st *stmt) exec(args []driver.Value) (changed int64, err error) {
 	res, err := st.s.ExecContext(context.Background(), st.bind(args))
 	st.unbind()
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", st.what, err)
+		return 0, st.error(err)
 	}
 	return res.RowsAffected()
 }
@@ -231,7 +235,7 @@ func (st *stmt) rows(ctx context.Context, args []driver.Value, yield func(row, e
 	rows, err := st.s.QueryContext(ctx, st.bind(args))
 	st.unbind()
 	if err != nil {
-		yield(nil, fmt.Errorf("%s: %w", st.what, err))
+		yield(nil, st.error(err))
 		return
 	}
 	st.busy = true
@@ -245,7 +249,7 @@ func (st *stmt) rows(ctx context.Context, args []driver.Value, yield func(row, e
 			return
 		}
 		if err != nil {
-			yield(nil, fmt.Errorf("%s: %w", st.what, err))
+			yield(nil, st.error(err))
 			return
 		}
 		if !yield(st.cols, nil) {

@@ -33,6 +33,14 @@ var (
 	// ErrReadOnly: the file or its folder, where SQLite keeps others beside it,
 	// cannot be written.
 	ErrReadOnly = errors.New("the file or its folder is read-only: this user has to be allowed to write both")
+	// ErrDiskFull: there is no space for what was to be written. Nothing of it was;
+	// reading goes on, and so does writing when there is space again.
+	ErrDiskFull = errors.New("the disk is full, or the quota used up: make some space and try again")
+	// ErrBusy: another process has locked the file for longer than the busy timeout.
+	ErrBusy = errors.New("another process keeps the file locked: let it finish and try again")
+	// ErrMoved: the file that was opened is no longer at its path. Nothing was written
+	// to it, as nobody would find that.
+	ErrMoved = errors.New("the file was deleted, moved or replaced since it was opened: close it, and open what is there now")
 	// ErrNotFile: the path names a folder or a device.
 	ErrNotFile = errors.New("not a regular file")
 	// ErrEncrypted: the file is encrypted, and no key was given.

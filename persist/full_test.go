@@ -6,7 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -34,9 +33,8 @@ func TestFull(t *testing.T) {
 	mustEdit(t, s, "first", "{}")
 	persist.LimitPages(t, s, 100)
 	err := s.Commit(t.Context(), fill)
-	var e sqlite3.Error
-	require.ErrorAs(t, err, &e)
-	require.Equal(t, sqlite3.ErrFull, e.Code)
+	require.ErrorIs(t, err, persist.ErrDiskFull)
+	require.ErrorContains(t, err, path)
 	require.Equal(t, []string{"rolled back"}, rolledBack(t, s))
 	require.Empty(t, problems(t, s))
 	mustEdit(t, s, "small", "{}")

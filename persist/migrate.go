@@ -36,11 +36,17 @@ func loadMigrations() ([]string, error) {
 	return sqls, nil
 }
 
-// migrate brings the schema up to date, one transaction a version.
-func migrate(c *conn, h *Hooks) error {
+// newest stands for the newest version of the schema.
+const newest = 1 << 30
+
+// migrate brings the schema up to a version at least, one transaction a version.
+func migrate(c *conn, h *Hooks, upTo int) error {
 	migrations, err := loadMigrations()
 	if err != nil {
 		return err
+	}
+	if upTo < len(migrations) {
+		migrations = migrations[:upTo]
 	}
 	for {
 		done, err := migrateOnce(c, migrations, h)
@@ -52,7 +58,7 @@ func migrate(c *conn, h *Hooks) error {
 
 func migrateOnce(c *conn, migrations []string, h *Hooks) (done bool, err error) {
 	version, err := c.pragma("PRAGMA user_version")
-	if err != nil || version == int64(len(migrations)) {
+	if n, _ := version.(int64); err != nil || n >= int64(len(migrations)) {
 		return true, err // nothing to do, so no lock is asked for
 	}
 	if _, err := c.exec(qBeginImmediate); err != nil {

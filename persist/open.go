@@ -2,8 +2,10 @@ package persist
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -83,6 +85,15 @@ func awaitHeader(path string, patience time.Duration) error {
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		_, before := os.Stat(path + "-journal")
 		err := inspectHeader(path)
+		if errors.Is(err, ErrNotOurs) && halfMade(path) {
+			if err := unmake(path, patience); err != nil {
+				return err
+			}
+			if info, err := os.Stat(path); err == nil && info.Size() == 0 {
+				return nil
+			}
+			err = inspectHeader(path)
+		}
 		_, after := os.Stat(path + "-journal")
 		if quiet++; before == nil || after == nil {
 			quiet = 0
@@ -91,6 +102,29 @@ func awaitHeader(path string, patience time.Duration) error {
 			return err
 		}
 	}
+}
+
+// halfMade reports whether a transaction that began with no database is under way in the
+// file, or was when its process was killed, by its journal (sqlite.org/fileformat.html, 3).
+func halfMade(path string) bool {
+	f, err := os.Open(path + "-journal")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [20]byte
+	_, err = io.ReadFull(f, head[:])
+	return err == nil && string(head[:8]) == "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" && binary.BigEndian.Uint32(head[16:]) == 0
+}
+
+// unmake waits for whoever makes the file, or has SQLite undo what was begun.
+func unmake(path string, patience time.Duration) error {
+	c, err := connect(path, "rw")
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return c.run(fmt.Sprintf("PRAGMA busy_timeout = %d; BEGIN IMMEDIATE; ROLLBACK", patience.Milliseconds()))
 }
 
 // accessWrite is W_OK of access(2).
@@ -162,14 +196,20 @@ func prepareWriter(ctx context.Context, c *conn, opts *Options, v *vault) error 
 	if err := v.loadFirst(c); err != nil {
 		return err
 	}
-	if err := migrate(c, &opts.hooks); err != nil {
+	// Only what makes the file is not written by way of the WAL: a kill then leaves nothing
+	// of it, which halfMade knows. In the middle of any other such transaction the file
+	// looks damaged until its journal is rolled back.
+	if err := migrate(c, &opts.hooks, 1); err != nil {
 		return err
 	}
 	if err := enterWAL(ctx, c, opts.BusyTimeout); err != nil {
 		return err
 	}
 	// What a large transaction made of the WAL need not stay. In pages of 4 KiB.
-	return c.run(opts.Synchronous.pragma() + "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 8000;")
+	if err := c.run(opts.Synchronous.pragma() + "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 8000;"); err != nil {
+		return err
+	}
+	return migrate(c, &opts.hooks, newest)
 }
 
 // setUp sets what every connection of ours has.
@@ -199,7 +239,7 @@ func enterWAL(ctx context.Context, c *conn, patience time.Duration) error {
 		if err == nil {
 			return fmt.Errorf("enter WAL mode: still in mode %v", mode)
 		}
-		if !isBusy(err) || time.Now().After(deadline) {
+		if !errors.Is(err, ErrBusy) || time.Now().After(deadline) {
 			return fmt.Errorf("enter WAL mode: %w", err)
 		}
 		select {
@@ -208,11 +248,6 @@ func enterWAL(ctx context.Context, c *conn, patience time.Duration) error {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-func isBusy(err error) bool {
-	var e sqlite3.Error
-	return errors.As(err, &e) && (e.Code == sqlite3.ErrBusy || e.Code == sqlite3.ErrLocked)
 }
 
 // openReader opens a connection that only reads.

@@ -1,6 +1,7 @@
 package persist_test
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -50,4 +51,48 @@ func TestOpenAfterAKilledCheckpoint(t *testing.T) {
 		require.NotNil(t, record(t, s, "a"))
 		require.NoError(t, s.Close())
 	}
+}
+
+// A process that was killed while it made the file leaves a part of one, with a journal
+// that says there was nothing before: it is made anew. Whatever else has such a journal
+// is not ours to judge by it, and stays as it is.
+func TestOpenAfterAKilledCreation(t *testing.T) {
+	making := filepath.Join(t.TempDir(), "making.db")
+	db, err := sql.Open("sqlite3", making)
+	require.NoError(t, err)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	half := func(to string) {
+		_, err := db.Exec("PRAGMA cache_size = 1; BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS t (a)")
+		require.NoError(t, err)
+		for range 30 { // more than SQLite keeps in memory
+			_, err := db.Exec("INSERT INTO t VALUES (randomblob(4000))")
+			require.NoError(t, err)
+		}
+		for _, part := range []string{"", "-journal"} {
+			b, err := os.ReadFile(making + part)
+			require.NoError(t, err)
+			require.NotEmpty(t, b)
+			require.NoError(t, os.WriteFile(to+part, b, 0o600))
+		}
+	}
+
+	killed := tempPath(t)
+	half(killed)
+	s, err := persist.Open(t.Context(), killed, nil)
+	require.NoError(t, err)
+	mustEdit(t, s, "a", "{}")
+	require.Empty(t, problems(t, s))
+	require.NoError(t, s.Close())
+
+	_, err = db.Exec("COMMIT")
+	require.NoError(t, err)
+	another := tempPath(t)
+	half(another)
+	before := contents(t, filepath.Dir(another))
+	_, err = persist.Open(t.Context(), another, &persist.Options{BusyTimeout: 1})
+	require.ErrorIs(t, err, persist.ErrNotOurs)
+	require.Equal(t, before, contents(t, filepath.Dir(another)))
+	_, err = db.Exec("ROLLBACK")
+	require.NoError(t, err)
 }

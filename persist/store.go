@@ -64,6 +64,7 @@ func (o *Options) withDefaults() (Options, error) {
 // several processes.
 type Store struct {
 	path    string
+	place   place
 	opts    Options
 	replica crdt.ReplicaID
 	epoch   uint64
@@ -111,8 +112,12 @@ func open(ctx context.Context, path string, o *Options) (*Store, error) {
 		c.close()
 		return nil, err
 	}
-	s.readers = newPool(opts.Readers, func() (*conn, error) { return openReader(path, opts.BusyTimeout, s.vault) })
-	s.sqls = newPool(opts.Readers, func() (*conn, error) { return openAsked(path, opts, s.vault) })
+	if s.place, err = placeOf(path); err != nil {
+		c.close()
+		return nil, err
+	}
+	s.readers = s.newPool(func() (*conn, error) { return openReader(path, opts.BusyTimeout, s.vault) })
+	s.sqls = s.newPool(func() (*conn, error) { return openAsked(path, opts, s.vault) })
 	s.wakes = newWakes(path, opts)
 	s.writer = startWriter(c, s, s.wakes.wake)
 	if err := s.unlocked(ctx); err != nil {
@@ -123,6 +128,21 @@ func open(ctx context.Context, path string, o *Options) (*Store, error) {
 		opened(s)
 	}
 	return s, nil
+}
+
+// newPool returns a pool of connections to the file that was opened, not to another one
+// that is at its path by now.
+func (s *Store) newPool(open func() (*conn, error)) *pool {
+	return newPool(s.opts.Readers, func() (*conn, error) {
+		c, err := open()
+		if err != nil {
+			return nil, err
+		}
+		if err := s.place.check(); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+		return c, nil
+	})
 }
 
 // Path returns the path given to Open.

@@ -57,9 +57,6 @@ func (w *writer) begin(full bool) error {
 		}
 	}
 	_, err := w.c.exec(qBeginImmediate)
-	if isBusy(err) {
-		err = fmt.Errorf("another process has been writing for longer than the busy timeout: %w", err)
-	}
 	if err == nil {
 		err = w.look()
 	}
@@ -69,9 +66,12 @@ func (w *writer) begin(full bool) error {
 	return err
 }
 
-// look finds out whether somebody else has committed since we last did, and
-// where the log and the records end.
+// look finds out whether the file is still where it was, whether somebody else has
+// committed since we last did, and where the log and the records end.
 func (w *writer) look() error {
+	if err := w.place.check(); err != nil {
+		return err
+	}
 	r, err := w.c.one(qDataVersion)
 	if err != nil {
 		return err

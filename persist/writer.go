@@ -18,6 +18,7 @@ const maxGroup = 256
 // join it, so that under load many share the wait for the disk.
 type writer struct {
 	c     *conn
+	place place
 	epoch uint64
 	sync  Synchronous
 	wake  func() // called after each commit
@@ -61,7 +62,7 @@ type request struct {
 }
 
 func startWriter(c *conn, s *Store, wake func()) *writer {
-	w := &writer{c: c, epoch: s.epoch, sync: s.opts.Synchronous, wake: wake, expanded: s.expanded, vault: s.vault, sealing: s.vault.now.Load(),
+	w := &writer{c: c, place: s.place, epoch: s.epoch, sync: s.opts.Synchronous, wake: wake, expanded: s.expanded, vault: s.vault, sealing: s.vault.now.Load(),
 		queue: make(chan *request), closing: make(chan struct{}), seen: -1}
 	w.callPC = findCallPC()
 	w.closed.Go(w.loop)

@@ -38,6 +38,14 @@ var (
 	ErrForgotten = errors.New("the record was forgotten here: fetch it from a peer that has it")
 	// ErrReserved: collections that begin with "_" are godwit's own.
 	ErrReserved = errors.New("collections that begin with an underscore are reserved")
+	// ErrDiskFull: there is no space for what was to be written. Nothing of it was;
+	// reading goes on, and writing does when there is space again.
+	ErrDiskFull = persist.ErrDiskFull
+	// ErrBusy: another process keeps the file locked.
+	ErrBusy = persist.ErrBusy
+	// ErrMoved: the file was deleted, moved or replaced since it was opened. It is written
+	// no more, as nobody would find that: Close the replica, and open what is there now.
+	ErrMoved = persist.ErrMoved
 	// ErrNoFullText: this program was built without SQLite's full text.
 	ErrNoFullText = persist.ErrNoFullText
 	// ErrSQL: the statement is not one that only reads the collections.

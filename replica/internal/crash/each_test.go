@@ -1,0 +1,48 @@
+package crash_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestKillAtEachCall kills a process at the first call that alters the file it makes, or
+// brings up to date, then one at the second, and so on until it is done with that.
+func TestKillAtEachCall(t *testing.T) {
+	for _, from := range []int{0, 1, newestOld(t)} {
+		t.Run(fmt.Sprint("schema ", from), func(t *testing.T) {
+			dir := memory(t)
+			l := &life{t: t, rng: rand.New(rand.NewPCG(0, 0)), know: &habits{lines: map[string]int{}, calls: map[string]int{}, killed: map[string]int{}}}
+			source := filepath.Join(memory(t), "old.db")
+			want := 0
+			if from > 0 {
+				makeOld(t, source, from)
+				want = 20
+			}
+			for at, up := 1, false; !up; at++ {
+				for _, torn := range []bool{false, true} {
+					o := &order{Role: "migrate", Path: filepath.Join(dir, fmt.Sprint(at, torn)), At: at, Torn: torn}
+					if from > 0 {
+						b, err := os.ReadFile(source)
+						require.NoError(t, err)
+						require.NoError(t, os.WriteFile(o.Path, b, 0o600))
+					}
+					out := l.run(o)
+					require.Empty(t, out.err)
+					up = len(out.wrote) > 0
+					r := l.open(o)
+					requireSound(t, r)
+					require.GreaterOrEqual(t, written(t, r)[0], max(want, out.wrote[0]))
+					require.NoError(t, r.Close())
+					for _, part := range []string{"", "-journal"} {
+						require.NoError(t, os.RemoveAll(o.Path+part))
+					}
+				}
+			}
+		})
+	}
+}
