@@ -141,7 +141,9 @@ func inspectHeader(path string) error {
 	hasWAL := err == nil && wal.Size() > 0
 	id, v, err := header(path, "ro&immutable=1")
 	if hasWAL && (id == int64(applicationID) || errors.Is(noDatabase(err), ErrNotOurs)) {
-		id, v, err = header(path, "ro")
+		if walID, walV, walErr := header(path, "ro"); !errors.Is(walErr, ErrReadOnly) { // else a journal is to be rolled back first, by who writes
+			id, v, err = walID, walV, walErr
+		}
 	}
 	switch {
 	case err != nil:

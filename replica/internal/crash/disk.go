@@ -86,13 +86,20 @@ func (d *Disk) apply(c *Call) {
 			f.solid = f.loose[i].onto(f.solid)
 		}
 		f.loose = nil
-		d.held[c.Path] = f // file systems in use write the name with it, and SQLite syncs the folder of a journal
+		if d.held[c.Path] != f && isJournal(c.Path) {
+			d.held = maps.Clone(d.seen) // SQLite syncs the folder too
+		}
+		d.held[c.Path] = f // file systems in use write the name with it
 	case Delete:
 		delete(d.seen, c.Path)
 		if c.Offset == 1 {
 			d.held = maps.Clone(d.seen)
 		}
 	}
+}
+
+func isJournal(name string) bool {
+	return strings.HasSuffix(name, "-journal") || strings.HasSuffix(name, "-wal")
 }
 
 // onto makes the call's change to b.
