@@ -28,8 +28,10 @@ import (
 	"github.com/godwitdb/godwit/transport/httplink"
 )
 
+const usualKills = 100
+
 var (
-	kills = flag.Int("crash.kills", 100, "how many processes TestKill kills")
+	kills = flag.Int("crash.kills", usualKills, "how many processes TestKill kills")
 	seed  = flag.Uint64("crash.seed", 0, "of all random choices; 0: another one each time")
 )
 
@@ -385,7 +387,7 @@ func (l *life) inspectBackup(o *order, out *output, say string) {
 	var r *replica.Replica
 	for k := 0; r == nil; k++ { // of an earlier round it may be one with another key
 		require.LessOrEqual(l.t, k, 100, say)
-		r, err = replica.Open(context.Background(), backupOf(l.path), &replica.Options{Key: keyOf(k)})
+		r, _ = replica.Open(context.Background(), backupOf(l.path), &replica.Options{Key: keyOf(k)})
 	}
 	requireSound(l.t, r)
 	if then := written(l.t, r); out.ended {
