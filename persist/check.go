@@ -49,13 +49,14 @@ const (
 //     the row says;
 //   - snapshots hold exactly the changes of the rows that they cover;
 //   - parked sets wait for something, and waits belong to a set;
+//   - what nobody was shown is deleted;
 //   - the indexes on fields hold what the records show.
 //
 // The error is that of reading, or ctx's; problems are none.
 func (s *Store) Check(ctx context.Context, each func(Problem)) error {
 	return s.Read(ctx, func(r *Reader) error {
 		k := &checker{ctx: ctx, r: r, each: each, last: make(map[int64]crdt.LSN)}
-		for _, check := range []func() error{k.file, k.log, k.records, k.snapshots, k.parked, k.indexes} {
+		for _, check := range []func() error{k.file, k.log, k.records, k.snapshots, k.parked, k.unseen, k.indexes} {
 			if err := check(); err != nil {
 				return err
 			}
@@ -112,7 +113,7 @@ func (k *checker) log() error {
 		if h, ok := chunkHash(l.Data); len(l.Data) > 0 && (!ok || h != l.Hash) {
 			problem("hash", "the stored bytes are not those of the change "+l.Hash.String(), adviceRestore)
 		}
-		if p := crdt.LSN(row.int(11)); p != k.last[l.RID] {
+		if p := crdt.LSN(row.int(12)); p != k.last[l.RID] {
 			problem("prev", fmt.Sprintf("the record's row before it is %d, not %d", k.last[l.RID], p), adviceRestore)
 		}
 		k.last[l.RID] = l.LSN
@@ -262,6 +263,18 @@ func (k *checker) snapshots() error {
 		}
 		k.each(Problem{Kind: "snapshot", LSN: crdt.LSN(row.int(1)), Advice: adviceRestore,
 			Detail: fmt.Sprintf("there is no record with rid %d", row.int(0))})
+	}
+	return k.ctx.Err()
+}
+
+// unseen looks for records that are hidden and not deleted.
+func (k *checker) unseen() error {
+	for row, err := range k.r.rows(qCheckUnseen) {
+		if err != nil {
+			return err
+		}
+		k.each(Problem{Kind: "unseen", Key: crdt.Key{Collection: row.text(1), ID: row.text(2)}, Advice: adviceRestore,
+			Detail: fmt.Sprintf("the record with rid %d is kept from peers, and is not deleted", row.int(0))})
 	}
 	return k.ctx.Err()
 }

@@ -130,9 +130,10 @@
 //
 // What stays visible: collections and IDs of records, what waits and was refused of
 // them, and the heads, hashes, actors, sequence numbers, times, sizes, order and
-// conflicts of changes, what is deleted, what was forgotten and when, the space, and
-// peers, with name and position. A hash is one of content, so who can guess a change
-// exactly can confirm the guess. What is empty is seen to be empty.
+// conflicts of changes, what is deleted, and whether nobody was shown it, what was
+// forgotten and when, the space, and peers, with name and position. A hash is one of
+// content, so who can guess a change exactly can confirm the guess. What is empty is seen
+// to be empty.
 //
 // SQL sees through it by a function, godwit_open, which every connection has: a call
 // and a decryption for each value that a statement looks into, some 3 us. An index is

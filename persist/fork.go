@@ -107,7 +107,8 @@ func (tx *Tx) Withdraw(rid int64, hashes map[crdt.Hash]bool) error {
 	return nil
 }
 
-// WithdrawnOf yields the changes that were withdrawn from the record's history.
+// WithdrawnOf yields the changes that were withdrawn from the record's history and have
+// not come back.
 func (r *Reader) WithdrawnOf(rid int64) iter.Seq2[crdt.Hash, error] {
 	return func(yield func(crdt.Hash, error) bool) {
 		last, err := r.lastChange(rid)

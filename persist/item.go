@@ -10,9 +10,10 @@ import (
 
 // Item is a record's name and heads: what replicas compare.
 type Item struct {
-	RID   int64
-	Key   crdt.Key
-	Heads []byte // as the file has them: ascending, 32 bytes each; valid until the next item
+	RID    int64
+	Key    crdt.Key
+	Heads  []byte // as the file has them: ascending, 32 bytes each; valid until the next item
+	Unseen bool   // Hide has hidden it
 }
 
 // Items yields the records of a collection whose id begins with prefix, or of all
@@ -41,7 +42,7 @@ func (r *Reader) ItemAt(rid int64) (it Item, ok bool, err error) {
 }
 
 func parseItem(row row) (Item, error) {
-	return Item{RID: row.int(0), Key: crdt.Key{Collection: row.text(1), ID: row.text(2)}, Heads: row.blob(3)}, nil
+	return Item{RID: row.int(0), Key: crdt.Key{Collection: row.text(1), ID: row.text(2)}, Heads: row.blob(3), Unseen: row.int(4) != 0}, nil
 }
 
 // Touched yields the RIDs of the records whose changes stand in the log behind
@@ -52,7 +53,7 @@ func (r *Reader) Touched(after crdt.LSN) iter.Seq2[int64, error] {
 
 // ChangesBack yields the log rows of a record from the last one back, but for
 // those that were withdrawn. The Data of a row that a snapshot covers is shared,
-// not to be modified, and nil if that is damaged; Chain and Key are not set.
+// not to be modified, and nil if that is damaged; Chain, Key and Unseen are not set.
 func (r *Reader) ChangesBack(rid int64) iter.Seq2[LogRow, error] {
 	return func(yield func(LogRow, error) bool) {
 		at, err := r.lastChange(rid)

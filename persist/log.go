@@ -20,6 +20,7 @@ type LogRow struct {
 	Data   []byte // the chunk
 	Source int64  // the peer it came from, 0: made here; negative: see Withdrawn
 	Time   int64  // ms since 1970, when it was appended
+	Unseen bool   // it is of a record that Hide has hidden
 }
 
 // Head returns the end of the log.
@@ -207,6 +208,7 @@ func (r *Reader) parseLogRow(row row) (LogRow, error) {
 		RID:    row.int(3),
 		Source: row.int(5),
 		Time:   row.int(6),
+		Unseen: row.int(11) != 0,
 		Key:    crdt.Key{Collection: row.text(8), ID: row.text(9)},
 	}
 	err := errors.Join(row.fill(l.Chain[:], 1), row.fill(l.Set[:], 2), row.fill(l.Hash[:], 4))

@@ -21,6 +21,14 @@ const (
 	qSetSpace
 	qOutboxCleared
 	qClearOutbox
+	qShown
+	qShow
+	qUnseen
+	qUnseenKey
+	qAnyUnseen
+	qHide
+	qUnhide
+	qBeside
 	qInsertActor
 	qActor
 	qRetire
@@ -160,6 +168,7 @@ const (
 	qCheckOrphanWaits
 	qCheckIdleParked
 	qCheckSnapshots
+	qCheckUnseen
 
 	numQueries
 )
@@ -185,15 +194,32 @@ var queries = [numQueries]struct{ what, sql string }{
 	qSetSpace:       {"write space", "UPDATE meta SET space = ?"},
 	qOutboxCleared:  {"read outbox", "SELECT outbox_cleared FROM meta"},
 	qClearOutbox:    {"clear outbox", "UPDATE meta SET outbox_cleared = ?"},
-	qInsertActor:    {"write incarnation", "INSERT INTO actors (actor, created) VALUES (?, ?)"},
-	qActor:          {"read incarnation", "SELECT 1 FROM actors WHERE actor = ?"},
-	qRetire:         {"end incarnation", "UPDATE actors SET retired = 1 WHERE actor = ?"},
-	qAnyRetired:     {"read incarnations", "SELECT 1 FROM actors WHERE retired <> 0 LIMIT 1"},
-	qRetired:        {"read incarnation", "SELECT 1 FROM actors WHERE actor = ? AND retired <> 0"},
+	qShown:          {"read what was shown", "SELECT shown, EXISTS (SELECT 1 FROM peers WHERE state = ?) FROM meta"},
+	qShow:           {"write what was shown", "UPDATE meta SET shown = ?1 WHERE shown < ?1"},
+	qUnseen:         {"look for unseen record", "SELECT 1 FROM unseen WHERE rid = ?"},
+	qUnseenKey: {"look for unseen record", `SELECT 1 FROM records r CROSS JOIN unseen u ON u.rid = r.rid
+		WHERE r.collection = ? AND r.id = ?`},
+	qAnyUnseen: {"look for unseen records", "SELECT EXISTS (SELECT 1 FROM unseen)"},
+	qHide:      {"hide record", "INSERT OR IGNORE INTO unseen (rid) VALUES (?)"},
+	qUnhide:    {"show record", "DELETE FROM unseen WHERE rid = ?"},
+	// From its last one, ?1, back: of each row of the record the records beside it in its set, 0 if
+	// there is none; -1 of one that came from a peer or lies up to ?2, where the walk ends. Rows that
+	// were withdrawn say nothing.
+	qBeside: {"read change sets", `WITH RECURSIVE change (lsn, set_id, source, prev) AS (
+		SELECT lsn, set_id, source, prev FROM log WHERE lsn = ?1
+		UNION ALL SELECT l.lsn, l.set_id, l.source, l.prev FROM change c CROSS JOIN log l ON l.lsn = c.prev
+			WHERE c.prev < c.lsn AND (c.source = -1 OR c.source = 0 AND c.lsn > ?2))
+		SELECT DISTINCT CASE WHEN c.source NOT IN (0, -1) OR c.source = 0 AND c.lsn <= ?2 THEN -1 ELSE coalesce(o.rid, 0) END
+		FROM change c LEFT JOIN log o ON c.source = 0 AND o.lsn IN (c.lsn - 1, c.lsn + 1) AND o.set_id = c.set_id`},
+	qInsertActor: {"write incarnation", "INSERT INTO actors (actor, created) VALUES (?, ?)"},
+	qActor:       {"read incarnation", "SELECT 1 FROM actors WHERE actor = ?"},
+	qRetire:      {"end incarnation", "UPDATE actors SET retired = 1 WHERE actor = ?"},
+	qAnyRetired:  {"read incarnations", "SELECT 1 FROM actors WHERE retired <> 0 LIMIT 1"},
+	qRetired:     {"read incarnation", "SELECT 1 FROM actors WHERE actor = ? AND retired <> 0"},
 
 	qHead:    {"read end of log", "SELECT lsn, chain FROM log ORDER BY lsn DESC LIMIT 1"},
 	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
-	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.sealed
+	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.sealed, EXISTS (SELECT 1 FROM unseen u WHERE u.rid = l.rid)
 		FROM log l LEFT JOIN records r ON r.rid = l.rid WHERE l.lsn > ? ORDER BY l.lsn`},
 	qChunkAt:  {"read change", "SELECT prev, source, data, sealed FROM log WHERE lsn = ?"},
 	qLast:     {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
@@ -221,9 +247,9 @@ var queries = [numQueries]struct{ what, sql string }{
 	qRecord:  {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
 	qStored:  {"read record", "SELECT rid, json, policy, created, updated, lsn, sealed FROM records WHERE collection = ? AND id = ?"},
 	qRecords: {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
-	qItems:   {"read heads", "SELECT rid, collection, id, heads FROM records"},
-	qItemsIn: {"read heads", "SELECT rid, collection, id, heads FROM records WHERE collection = ? AND id >= ? ORDER BY id"},
-	qItem:    {"read heads", "SELECT rid, collection, id, heads FROM records WHERE rid = ?"},
+	qItems:   {"read heads", "SELECT " + itemColumns + " FROM records"},
+	qItemsIn: {"read heads", "SELECT " + itemColumns + " FROM records WHERE collection = ? AND id >= ? ORDER BY id"},
+	qItem:    {"read heads", "SELECT " + itemColumns + " FROM records WHERE rid = ?"},
 	qCollections: {"read collections", `WITH RECURSIVE c (name) AS (SELECT min(collection) FROM records
 		UNION ALL SELECT (SELECT min(collection) FROM records WHERE collection > c.name) FROM c WHERE c.name IS NOT NULL)
 		SELECT name FROM c WHERE name IS NOT NULL`}, // one step a collection, DISTINCT would take one a record
@@ -276,7 +302,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPeer:     {"read peer", "SELECT " + peerColumns + " FROM peers WHERE replica = ? AND epoch = ?"},
 	qPeersOf:  {"read peers", "SELECT " + peerColumns + " FROM peers WHERE replica = ? ORDER BY id"},
 	qPeerByID: {"read peer", "SELECT " + peerColumns + " FROM peers WHERE id = ?"},
-	qPending:  {"count pending changes", "SELECT count(*) FROM log WHERE lsn > ? AND source <> ?"},
+	qPending:  {"count pending changes", "SELECT count(*) FROM log WHERE lsn > ? AND source <> ? AND rid NOT IN (SELECT rid FROM unseen)"},
 	qInsertPeer: {"insert peer", "INSERT INTO peers (" + peerColumns + `)
 		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
 	qUpdatePeer: {"update peer", `UPDATE peers SET name = ?, read_epoch = ?, read_lsn = ?, read_chain = ?,
@@ -290,7 +316,7 @@ var queries = [numQueries]struct{ what, sql string }{
 		ON CONFLICT DO UPDATE SET settled = max(settled, excluded.settled)`},
 	qWithdraw: {"withdraw change", "UPDATE log SET source = -1 - source WHERE source >= 0 AND lsn = ?"},
 	qWithdrawn: {"read withdrawn changes", changesFrom + ` SELECT log.hash FROM change JOIN log ON log.lsn = change.lsn
-		WHERE log.source < 0`},
+		GROUP BY log.hash HAVING max(log.source) < 0`},
 	qForgotten:      {"read mark", "SELECT clock, wanted, time FROM forgotten WHERE rid = ?"},
 	qRIDOf:          {"read record", "SELECT rid FROM records WHERE collection = ? AND id = ?"},
 	qCountForgotten: {"count marks", "SELECT count(*) FROM forgotten"},
@@ -380,7 +406,7 @@ var queries = [numQueries]struct{ what, sql string }{
 		UNION ALL SELECT t.collection, f.value FROM texts t, json_each(t.fields) f`},
 	qHasFullText: {"look for full text", "SELECT sqlite_compileoption_used('ENABLE_FTS5')"},
 
-	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.sealed, l.prev
+	qCheckLog: {"check log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.sealed, 0, l.prev
 		FROM log l LEFT JOIN records r ON r.rid = l.rid ORDER BY l.lsn`},
 	qCheckChanges: {"check changes", changesFrom + ` SELECT log.lsn, log.data, log.hash, log.sealed FROM change JOIN log ON log.lsn = change.lsn
 		WHERE change.lsn > ?2 AND log.source >= 0 ORDER BY change.lsn`},
@@ -391,6 +417,8 @@ var queries = [numQueries]struct{ what, sql string }{
 	qCheckIdleParked: {"check parked sets", `SELECT id, peer FROM parked WHERE id NOT IN (SELECT parked FROM parked_on)`},
 	qCheckSnapshots: {"check snapshots", `SELECT s.rid, s.lsn FROM snapshots s
 		LEFT JOIN records r ON r.rid = s.rid WHERE r.rid IS NULL`},
+	qCheckUnseen: {"check unseen records", `SELECT u.rid, coalesce(r.collection, ''), coalesce(r.id, '') FROM unseen u
+		LEFT JOIN records r ON r.rid = u.rid WHERE r.rid IS NULL OR r.deleted = 0`},
 }
 
 // changesFrom finds the log rows of a record from its last one, ?1, down to the
@@ -401,6 +429,7 @@ const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?1) UNION ALL
 	WHERE log.prev > ?2 AND log.prev < log.lsn)`
 
 const (
+	itemColumns = "rid, collection, id, heads, EXISTS (SELECT 1 FROM unseen u WHERE u.rid = records.rid)"
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
 		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject, carrier, sealed`
 	indexColumns      = "id, collection, field, done, ready"

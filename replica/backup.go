@@ -20,5 +20,8 @@ type BackupOptions = persist.BackupOptions
 func (r *Replica) Backup(ctx context.Context, path string, o *BackupOptions) error {
 	ctx, stop := r.scoped(ctx) // Close does not wait for it
 	defer stop()
+	if err := r.commit(ctx, 0, func(b *batch) error { return b.tx.Show() }); err != nil {
+		return err
+	}
 	return translate(r.store.Backup(ctx, path, o))
 }

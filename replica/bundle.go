@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/godwitdb/godwit/crdt"
-	"github.com/godwitdb/godwit/persist"
 	"github.com/godwitdb/godwit/transport"
 	"github.com/godwitdb/godwit/transport/bundle"
 )
@@ -32,19 +31,22 @@ func (r *Replica) WriteBundle(ctx context.Context, w io.Writer, since *bundle.In
 func (r *Replica) writeBundle(ctx context.Context, w io.Writer, since *bundle.Info, progress func(done, total crdt.LSN)) (info bundle.Info, err error) {
 	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: r.id, Epoch: r.epoch}
 	at := crdt.Cursor{Epoch: r.epoch}
-	err = r.store.Read(ctx, func(rd *persist.Reader) (err error) {
-		hello.Log = rd.Head()
-		if hello.Space, err = rd.Space(); err != nil || since == nil {
+	err = r.commit(ctx, 0, func(b *batch) (err error) { // it is shown what it will hold
+		hello.Log = b.tx.Head()
+		if hello.Space, err = b.tx.Space(); err == nil {
+			err = b.tx.Show()
+		}
+		if err != nil || since == nil {
 			return err
 		}
 		at = since.Through
-		if known, ok := rd.CursorAt(at.LSN); at.LSN > 0 && (!ok || known != at) || since.Replica != r.id || at.Epoch != r.epoch {
+		if known, ok := b.tx.CursorAt(at.LSN); at.LSN > 0 && (!ok || known != at) || since.Replica != r.id || at.Epoch != r.epoch {
 			return ErrOtherLog
 		}
 		return nil
 	})
 	if err != nil {
-		return info, translate(err)
+		return info, err
 	}
 	if hello.Log.LSN == 0 {
 		hello.Log = at
@@ -83,7 +85,7 @@ func (r *Replica) bundlePage(ctx context.Context, out *bundle.Writer, at, end cr
 	}
 	for len(rows) > 0 && rows[0].LSN <= end.LSN {
 		n := setRows(rows)
-		set := setOf(rows[:n], func(row *persist.LogRow) bool { return !row.Withdrawn() })
+		set := setOf(rows[:n], shown)
 		if bytes := set.Size(); size > 0 && size+bytes > frameBytes || len(f.Sets) == setsPerFrame {
 			if err := emit(); err != nil {
 				return at, err

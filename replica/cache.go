@@ -13,6 +13,7 @@ type entry struct {
 	hist    *crdt.History
 	pending []*crdt.Change     // added by the running batch, not written yet
 	mark    *persist.Forgotten // the record was forgotten, and is wanted back; nil: it was not
+	unseen  bool               // nobody was shown it, and nobody is, see unseen.go
 	size    int                // as counted by the cache
 	place   *list.Element      // in the cache; nil: not there
 }

@@ -55,6 +55,7 @@ type writer struct {
 	parked int             // sets that wait in the file; -1: not counted yet
 	forks  int64           // forks noted in the file; -1: not counted yet
 	marks  int64           // records forgotten or wanted back; -1: not counted yet
+	unseen int             // 1: there are records that are hidden; 0: none; -1: not looked yet
 	packer *transport.Codec
 }
 
@@ -82,7 +83,7 @@ func (w *writer) init(r *Replica) {
 func (w *writer) reset() {
 	w.cache.clear()
 	w.views = map[string]view{}
-	w.parked, w.forks, w.marks = -1, -1, -1
+	w.parked, w.forks, w.marks, w.unseen = -1, -1, -1, -1
 }
 
 // view returns the policy that the collection's stored values follow.
@@ -146,6 +147,9 @@ func (b *batch) load(e *entry) (err error) {
 	if e.mark, err = b.mark(e.row.RID); err != nil {
 		return err
 	}
+	if e.unseen, err = b.hidden(e.row.RID); err != nil {
+		return err
+	}
 	e.hist, err = loadHistory(&b.tx.Reader, &e.row)
 	if err != nil {
 		return err
@@ -158,10 +162,18 @@ func (b *batch) load(e *entry) (err error) {
 	return nil
 }
 
-// log stages changes that the entries' histories hold already.
-func (b *batch) log(set crdt.SetID, e *entry, c *crdt.Change) {
-	e.pending = append(e.pending, c)
-	b.rows = append(b.rows, row{entry: e, change: c, set: set, source: b.source})
+// log stages a change that the entry's history holds already.
+func (b *batch) log(set crdt.SetID, e *entry, c *crdt.Change) error {
+	if err := b.show(e); err != nil {
+		return err
+	}
+	b.stage(row{entry: e, change: c, set: set, source: b.source})
+	return nil
+}
+
+func (b *batch) stage(r row) {
+	r.entry.pending = append(r.entry.pending, r.change)
+	b.rows = append(b.rows, r)
 }
 
 // flush writes what was staged: first the records, which gives new ones their
@@ -174,12 +186,16 @@ func (b *batch) flush() error {
 	for i, row := range b.rows {
 		row.entry.row.LSN = head + crdt.LSN(i) + 1
 	}
+	var gone []*entry
 	for _, e := range b.order {
 		if len(e.pending) == 0 {
 			continue
 		}
 		if err := b.flushRecord(e); err != nil {
 			return err
+		}
+		if e.row.Deleted && b.source == 0 {
+			gone = append(gone, e)
 		}
 	}
 	for _, row := range b.rows {
@@ -191,7 +207,7 @@ func (b *batch) flush() error {
 			return fmt.Errorf("append change %s of %s: %w", row.change.Hash(), row.entry.row.Key, err)
 		}
 	}
-	return nil
+	return b.hide(gone)
 }
 
 func (b *batch) flushRecord(e *entry) error {
@@ -241,7 +257,7 @@ func (b *batch) forget() {
 	for _, e := range b.order {
 		b.w.cache.remove(e)
 	}
-	b.w.parked, b.w.forks, b.w.marks = -1, -1, -1
+	b.w.parked, b.w.forks, b.w.marks, b.w.unseen = -1, -1, -1, -1
 }
 
 // release makes room in memory for others than the records of this batch, of which

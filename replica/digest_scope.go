@@ -10,16 +10,28 @@ import (
 )
 
 // has is holds for an item. A record that is wanted back, and of which nothing has come,
-// is like none.
+// or that nobody is shown, is like none.
 func (c *carry) has(r *Replica, rd *persist.Reader, it *persist.Item) (bool, error) {
-	if len(it.Heads) == 0 {
+	if len(it.Heads) == 0 || it.Unseen {
 		return false, nil
 	}
-	return c.holds(r, rd, it.Key)
+	return c.meets(r, rd, it.Key)
 }
 
-// holds reports whether the carry has the record, as its value is now.
+// holds reports whether the carry has the record, as its value is now. None has one that
+// nobody is shown.
 func (c *carry) holds(r *Replica, rd *persist.Reader, k crdt.Key) (bool, error) {
+	if !c.covers(k) {
+		return false, nil
+	}
+	if unseen, err := rd.UnseenKey(k); unseen || err != nil {
+		return false, err
+	}
+	return c.meets(r, rd, k)
+}
+
+// meets is holds without a look at who is shown the record.
+func (c *carry) meets(r *Replica, rd *persist.Reader, k crdt.Key) (bool, error) {
 	if !c.covers(k) || !c.depends(k) {
 		return c.covers(k), nil
 	}

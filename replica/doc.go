@@ -273,6 +273,31 @@
 // on each session begins with a comparison, since a peer that once had the change from here
 // takes it for known.
 //
+// # What nobody was shown
+//
+// A record that was made and deleted here, and that no peer, bundle or backup saw in
+// between, is hidden (unseen.go): its rows are passed over by whatever sends, and it is like
+// none where replicas are compared. The outbox does not list it, Explain says why. Nothing is
+// taken away from it here: its history, its value of back then and watchers are what they
+// were.
+//
+// Whether it was seen is judged in the transaction that deletes it, which alone pays for
+// this, by what the file says: other processes count. A session writes its peer's row when it
+// begins, and while that says connected everything counts as shown; so does everything up to
+// the end of the log when a session ends, and before a bundle or a backup is written. A crash
+// leaves the row as it is until the next session with that peer ends. A record that shares a
+// change set with one that stays is sent: a set is taken whole.
+//
+// A copy of the file (cp, a snapshot of a machine) may have shown what this file believes
+// unseen. So a hidden record of which anything arrives, and one that is written again, comes
+// out: its rows are withdrawn, and its changes, the deletion with them, put behind the end of
+// the log, as fetching a forgotten record does. Whoever has read on since is so sent them by
+// the stream. A peer whose cursor is not where this file left it has perhaps met such a copy,
+// and is compared with. Dropping the changes for good, as a withdrawal would, was considered:
+// then the record would come back from whoever has it, and the deletion be lost; and sequence
+// numbers would be given out twice. So was a mark for each peer: then two replicas that are
+// told different things compare as different.
+//
 // # Hostile bytes
 //
 // What a peer sends is bounded before it is held, parsed or kept: frames by the

@@ -36,3 +36,36 @@ func ExampleReplica_Explain() {
 	// absent
 	// alone
 }
+
+// What is made and deleted again before anybody was shown it is not sent at all.
+func ExampleReplica_Explain_unseen() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "godwit-example-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	notes, err := replica.Open(ctx, filepath.Join(dir, "notes.db"), nil)
+	if err != nil {
+		panic(err)
+	}
+	defer notes.Close()
+	draft := crdt.Key{Collection: "notes", ID: "draft"}
+	err = notes.Update(ctx, func(tx *replica.Tx) error { return tx.Put(draft, map[string]any{"title": "Tides"}) })
+	if err == nil {
+		err = notes.Update(ctx, func(tx *replica.Tx) error { return tx.Delete(draft) })
+	}
+	if err != nil {
+		panic(err)
+	}
+	why, err := notes.Explain(ctx, draft)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(why.Synced, why.Reasons[0].Code)
+	for range notes.Outbox(ctx, replica.OutboxFilter{}) {
+		fmt.Println("something waits for a peer")
+	}
+	// Output:
+	// true unseen
+}

@@ -16,6 +16,7 @@ const (
 	ReasonAbsent      = "absent"      // the record was never here
 	ReasonHere        = "here"        // it is, with so many changes
 	ReasonDeleted     = "deleted"     // it is deleted here
+	ReasonUnseen      = "unseen"      // the same, and nobody is told of it, since nobody was shown that it was made
 	ReasonDamaged     = "damaged"     // its history cannot be read
 	ReasonForgotten   = "forgotten"   // it was forgotten here, or by the peer
 	ReasonForked      = "forked"      // see Forks
@@ -75,7 +76,7 @@ func (r *Replica) Explain(ctx context.Context, k crdt.Key, opts ...LinkOption) (
 	}
 	err = r.read(ctx, "explain", k, func(rd *persist.Reader) error {
 		x := &explainer{r: r, rd: rd, e: &e, given: given}
-		if err := x.about(k); err != nil {
+		if err := x.about(k); err != nil || x.kept {
 			return err
 		}
 		return x.peers()
@@ -91,6 +92,7 @@ type explainer struct {
 	given *carry // what the links carry, as the caller says
 
 	rec  *persist.Record  // nil: never here
+	kept bool             // from everybody, since nobody was shown it
 	rows []persist.LogRow // of the record, the last one first
 }
 
@@ -136,7 +138,13 @@ func (x *explainer) held() error {
 		what = "is deleted here"
 	}
 	text := fmt.Sprintf("%s %s, with %s, the last of %s.", x.rec.Key, what, changes(len(x.rows)), when(x.rec.Updated))
-	if x.rec.Deleted {
+	var err error
+	if x.kept, err = x.rd.Unseen(x.rec.RID); err != nil {
+		return err
+	}
+	if x.kept {
+		x.e.add(ReasonUnseen, none, "%s Nothing of it is sent: it was made and deleted while no peer was connected and no bundle or backup was written, so nobody else knows of it.", text)
+	} else if x.rec.Deleted {
 		x.e.add(ReasonDeleted, none, "%s The deletion is a change like any other.", text)
 	} else {
 		x.e.add(ReasonHere, none, "%s", text)

@@ -56,9 +56,14 @@ func TestExplain(t *testing.T) {
 		}, true, []string{"here", "synced"}, nil},
 		{"deleted", func(t *testing.T, e *explained) {
 			put(t, e.a, "x", `{"v":1}`)
-			require.NoError(t, e.a.Update(ctx, func(tx *replica.Tx) error { return tx.Delete(key("x")) }))
+			syncWith(t, e.a, e.link)
+			remove(t, e.a, "x")
 			syncWith(t, e.a, e.link)
 		}, true, []string{"deleted", "synced"}, []string{`is deleted here, with 2 changes`, `The deletion is a change`}},
+		{"made and deleted before it was shown", func(t *testing.T, e *explained) {
+			pass(t, e.a, "x")
+			syncWith(t, e.a, e.link)
+		}, true, []string{"unseen"}, []string{`is deleted here, with 3 changes.* Nothing of it is sent`}},
 		{"not sent yet", func(t *testing.T, e *explained) {
 			put(t, e.a, "x", `{"v":1}`)
 			syncWith(t, e.a, e.link)

@@ -164,6 +164,9 @@ func (b *batch) try(in *inbound) (ref *refusal, waits, added bool, err error) {
 			break
 		}
 		e, err := b.entry(m.Key)
+		if err == nil {
+			err = b.show(e) // somebody else knows of it, so it is not true that nobody was shown it
+		}
 		if err != nil {
 			return nil, false, false, err
 		}
@@ -186,7 +189,9 @@ func (b *batch) try(in *inbound) (ref *refusal, waits, added bool, err error) {
 	}
 	set := crdt.SetIDOf(in.members)
 	for _, m := range fresh {
-		b.log(set, b.touched[m.Key], m.Change)
+		if err := b.log(set, b.touched[m.Key], m.Change); err != nil {
+			return nil, false, false, err
+		}
 		b.w.r.hlc.Observe(m.Change.Time())
 	}
 	return nil, false, true, nil

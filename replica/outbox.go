@@ -31,7 +31,7 @@ type OutboxFilter struct {
 
 func (f *OutboxFilter) wants(rows []persist.LogRow) bool {
 	return slices.ContainsFunc(rows, func(l persist.LogRow) bool {
-		return !l.Withdrawn() && (f.Collection == "" || f.Collection == l.Key.Collection) && (f.ID == "" || f.ID == l.Key.ID)
+		return shown(&l) && (f.Collection == "" || f.Collection == l.Key.Collection) && (f.ID == "" || f.ID == l.Key.ID)
 	})
 }
 
@@ -39,8 +39,9 @@ func (f *OutboxFilter) wants(rows []persist.LogRow) bool {
 // oldest first, and says why: not sent yet, under way, or refused. The peers that count
 // are those that this replica dials, and if there are none, those that dial it; without
 // any, all is pending. Nothing is kept for it: it follows from how far each peer has
-// read the log, so what is acknowledged is gone from it. It is no snapshot: pages are
-// read as the loop goes on.
+// read the log, so what is acknowledged is gone from it. Nor is what was made and deleted
+// before anybody was shown it in it, which is not sent (ReasonUnseen). It is no snapshot:
+// pages are read as the loop goes on.
 func (r *Replica) Outbox(ctx context.Context, f OutboxFilter) iter.Seq2[Outgoing, error] {
 	return func(yield func(Outgoing, error) bool) {
 		o, from, err := r.outboxFrom(ctx, &f)
@@ -165,7 +166,7 @@ func outgoing(o *outlook, rows []persist.LogRow) Outgoing {
 	last := rows[len(rows)-1]
 	out := Outgoing{Set: last.Set, LSN: last.LSN, Time: time.UnixMilli(last.Time)}
 	for i := range rows {
-		if !rows[i].Withdrawn() {
+		if shown(&rows[i]) {
 			out.Records = append(out.Records, rows[i].Key)
 		}
 	}

@@ -14,7 +14,7 @@ type Receipt struct {
 	Hash   crdt.Hash
 	Actor  crdt.ActorID
 	Origin Origin
-	Peers  []PeerSync // all that are known
+	Peers  []PeerSync // all that are known; none of a record that nobody is told of (ReasonUnseen)
 }
 
 // Receipts yields the changes of a record, the latest first, with how far each is on its
@@ -42,7 +42,9 @@ func (r *Replica) Receipts(ctx context.Context, k crdt.Key) iter.Seq2[Receipt, e
 				return
 			}
 			c.Actor = change.Actor()
-			_, c.Peers = o.of(rows[i : i+1])
+			if shown(row) {
+				_, c.Peers = o.of(rows[i : i+1])
+			}
 			if !yield(c, nil) {
 				return
 			}
@@ -62,11 +64,15 @@ func (r *Replica) changesBack(ctx context.Context, k crdt.Key) (rows []persist.L
 		if rec == nil {
 			return ErrNotFound
 		}
+		unseen, err := rd.Unseen(rec.RID)
+		if err != nil {
+			return err
+		}
 		for row, err := range rd.ChangesBack(rec.RID) {
 			if err != nil {
 				return err
 			}
-			row.Key = k
+			row.Key, row.Unseen = k, unseen
 			rows = append(rows, row)
 		}
 		peers, err := rd.Peers()

@@ -24,6 +24,9 @@ func (s *session) place(first *transport.Changes) {
 	if s.aside {
 		s.strange, s.due = true, s.ranges()
 	}
+	if s.hides && s.claimed.LSN != s.peer.Acked.LSN { // it has met a copy of this file, which may have shown it all
+		s.due = s.ranges()
+	}
 	// What it lost it has to get again: by reconciliation if that goes both ways, else by
 	// the stream.
 	both := s.out.within(s.inn) && (s.filter == crdt.Hash{} || s.filter == s.out.hash())

@@ -216,7 +216,7 @@ func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
 		return rows[len(rows)-1].LSN, err
 	}
 	set := setOf(rows, func(row *persist.LogRow) bool {
-		if row.Withdrawn() || err != nil {
+		if !shown(row) || err != nil {
 			return false
 		}
 		var in bool

@@ -193,6 +193,7 @@ func (s *session) agree() (err error) {
 // the same, because of their value. It is that of now, not of the time of the row:
 // the value that a change led to is not kept.
 func (o *sender) look(ctx context.Context, rows []persist.LogRow) error {
+	o.doubt(rows)
 	o.hidden = nil
 	if o.out.all() {
 		return nil
@@ -224,5 +225,5 @@ func (o *sender) look(ctx context.Context, rows []persist.LogRow) error {
 // sends reports whether a row is for the peer. A set of which only some rows are
 // goes out as a smaller set.
 func (o *sender) sends(row *persist.LogRow) bool {
-	return !row.Withdrawn() && o.out.covers(row.Key) && !o.hidden[row.Key]
+	return shown(row) && o.out.covers(row.Key) && !o.hidden[row.Key]
 }

@@ -256,7 +256,7 @@ func (o *sender) settle(ctx context.Context) error {
 	if !changed {
 		return nil
 	}
-	return o.save(ctx)
+	return o.save(ctx, false)
 }
 
 // read takes the next page of the log and makes frames of what is for the peer.

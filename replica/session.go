@@ -47,6 +47,7 @@ type session struct {
 
 	wanting      bool // a record that was forgotten here is wanted back, or something was abandoned
 	parkedBefore bool // something of the peer's waits since an earlier session
+	hides        bool // there are records that nobody is shown
 
 	stored crdt.Cursor // the peer's Read in the file, as this session last read or wrote it; for the writer goroutine
 
@@ -134,6 +135,9 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	if err != nil {
 		err = s.told(ctx, err)
 		s.tell(ctx, err)
+		if s.peerID != 0 {
+			s.finish(err)
+		}
 		r.counters.over(err)
 		return s, s.name(err)
 	}
@@ -369,14 +373,20 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 		if s.parkedBefore, err = b.tx.HasParked(s.peer.ID); err != nil {
 			return err
 		}
+		if s.hides, err = b.tx.AnyUnseen(); err != nil {
+			return err
+		}
 		return s.recall(b.tx)
 	})
-	s.peerID, s.at = s.peer.ID, s.peer.Read
+	if err != nil {
+		return err
+	}
+	s.peerID, s.at, s.acked = s.peer.ID, s.peer.Read, s.peer.Acked
 	if s.aside {
 		s.at = s.elsewhere()
 	}
 	s.at.Epoch = s.them.Epoch
-	return err
+	return nil
 }
 
 // begin returns where sending begins: at the peer's cursor if it is one of this log;
@@ -432,7 +442,7 @@ func (s *session) finish(cause error) {
 		s.peer.LastError = cause.Error()
 	}
 	s.mu.Unlock()
-	if err := s.save(context.WithoutCancel(s.r.ctx)); err != nil && !errors.Is(err, ErrClosed) {
+	if err := s.save(context.WithoutCancel(s.r.ctx), true); err != nil && !errors.Is(err, ErrClosed) {
 		s.r.opts.Logger.Error("write down the end of a session", logPeer, s.them.Replica, logError, err)
 	}
 	if c, ok := s.conn.(interface{ Stats() (sent, received int64) }); ok {
@@ -440,8 +450,9 @@ func (s *session) finish(cause error) {
 	}
 }
 
-// save writes the peer's row.
-func (s *session) save(ctx context.Context) error {
+// save writes the peer's row; last says that this side is done with the peer, which may
+// have been shown all of the log.
+func (s *session) save(ctx context.Context, last bool) error {
 	if s.compares() {
 		return nil
 	}
@@ -449,6 +460,9 @@ func (s *session) save(ctx context.Context) error {
 		stored, err := b.tx.PeerByID(s.peerID)
 		if err == nil {
 			err = s.forgetRetried(b.tx)
+		}
+		if err == nil && last {
+			err = b.tx.Show()
 		}
 		if err != nil {
 			return err

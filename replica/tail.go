@@ -39,6 +39,7 @@ type tailer struct {
 	next   crdt.LSN           // the position after the last of pages
 	view   int64              // the last view change
 	failed bool               // the last look did: listeners are to look for themselves
+	stale  int                // how often forget was called: what was read before is not kept
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the running loop has ended; nil if none runs
 
@@ -146,7 +147,7 @@ func (t *tailer) catchUp(ctx context.Context) {
 		var rows []persist.LogRow
 		var head crdt.LSN
 		t.mu.Lock()
-		next, viewed := t.next, t.view
+		next, viewed, stale := t.next, t.view, t.stale
 		t.mu.Unlock()
 		err := t.store.Read(ctx, func(rd *persist.Reader) (err error) {
 			if viewed, err = rd.LastView(); err != nil {
@@ -163,6 +164,10 @@ func (t *tailer) catchUp(ctx context.Context) {
 		if ctx.Err() != nil { // who listens now is looked after by the loop behind this one
 			t.mu.Unlock()
 			return
+		}
+		if t.stale != stale {
+			t.mu.Unlock()
+			continue
 		}
 		t.keep(rows)
 		next = t.next
@@ -215,6 +220,7 @@ func (t *tailer) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pages, t.size = nil, 0
+	t.stale++
 }
 
 // keep adds rows, of whole sets, and drops the oldest beyond the bound. The caller
@@ -222,6 +228,9 @@ func (t *tailer) forget() {
 func (t *tailer) keep(rows []persist.LogRow) {
 	if len(rows) == 0 {
 		return
+	}
+	if slices.ContainsFunc(rows, func(l persist.LogRow) bool { return l.Unseen }) { // earlier ones do not say so
+		t.pages, t.size = nil, 0
 	}
 	if last := len(t.pages) - 1; last >= 0 && len(t.pages[last])+len(rows) <= joinRows {
 		t.pages[last] = append(t.pages[last], rows...)

@@ -236,7 +236,9 @@ func (tx *Tx) commit() error {
 	}
 	set := crdt.SetIDOf(members)
 	for _, m := range members {
-		tx.b.log(set, tx.b.touched[m.Key], m.Change)
+		if err := tx.b.log(set, tx.b.touched[m.Key], m.Change); err != nil {
+			return recordError("commit", m.Key, err)
+		}
 	}
 	return nil
 }

@@ -168,9 +168,26 @@ func (w *world) equal() string {
 	return ""
 }
 
+// hides reports whether a node keeps the record from all others, since it was made and
+// deleted before anybody was shown it.
+func (w *world) hides(k crdt.Key) bool {
+	return slices.ContainsFunc(w.nodes, func(n *node) bool { return n.hides(k) })
+}
+
+func (n *node) hides(k crdt.Key) (yes bool) {
+	need(n.store.Read(context.Background(), func(r *persist.Reader) (err error) {
+		yes, err = r.UnseenKey(k)
+		return err
+	}), "look for %s on %s", k, n)
+	return yes
+}
+
 // show returns the heads and the value of a record.
 func (n *node) show(k crdt.Key) string {
 	ctx := context.Background()
+	if n.hides(k) {
+		return "never heard of"
+	}
 	heads, err := n.r.Heads(ctx, k)
 	if errors.Is(err, replica.ErrNotFound) {
 		return "never heard of"
@@ -244,7 +261,11 @@ func (n *node) checkLog() {
 		if len(row.Data) > 0 {
 			held[member{row.Key, row.Hash}] = row.Data
 		}
-		if seen, ok := n.seen[row.LSN]; ok && seen != row.Hash {
+		seen, ok := n.seen[row.LSN]
+		if ok && seen == (crdt.Hash{}) && row.Withdrawn() {
+			continue
+		}
+		if ok && seen != row.Hash {
 			failf("%s: watchers were told of %s at %d, the log has %s", n, seen, row.LSN, row.Hash)
 		}
 	}
@@ -255,7 +276,7 @@ func (n *node) checkLog() {
 	}
 	for _, a := range n.w.model.acks {
 		for _, m := range a.members {
-			if held[m] == nil && !a.lost {
+			if held[m] == nil && !a.lost && !n.w.hides(m.key) {
 				failf("%s lacks %s of %s, which was acknowledged as part of %s", n, m.hash, m.key, a.name)
 			}
 		}

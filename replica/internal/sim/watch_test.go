@@ -11,14 +11,14 @@ import (
 )
 
 // watcher follows one life of a node and checks that it is told of each change
-// once and in log order, and that it never sees part of a set.
+// once and in log order, but for what was withdrawn before it came to it, and that it never sees part of a set.
 type watcher struct {
 	n    *node
 	done chan struct{}
 
 	mu   sync.Mutex // guards what follows
 	last crdt.LSN
-	seen map[crdt.LSN]crdt.Hash
+	seen map[crdt.LSN]crdt.Hash // zero: it was told of a later one
 }
 
 func startWatcher(n *node) *watcher {
@@ -55,8 +55,11 @@ func (w *watcher) take(r *replica.Replica, ev replica.Event) {
 	if w.n.fuse.blown() { // nobody was told
 		return
 	}
-	if ev.LSN != w.last+1 {
+	if ev.LSN <= w.last {
 		w.n.complain("watcher was told of change %d after %d", ev.LSN, w.last)
+	}
+	for w.last++; w.last < ev.LSN; w.last++ {
+		w.seen[w.last] = crdt.Hash{} // not there any more: checkLog looks
 	}
 	w.last = ev.LSN
 	w.seen[ev.LSN] = ev.Hash
