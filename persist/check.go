@@ -34,6 +34,7 @@ const (
 	adviceRestore = "Sync what is here to another replica, then restore a backup or start a new replica and sync it"
 	adviceRebuild = "Rewrite the record from its changes"
 	adviceIndex   = "Drop the index and declare it again"
+	advicePurge   = "Purge the record again"
 	adviceForget  = "Delete the entry; a peer sends it again"
 )
 
@@ -106,6 +107,10 @@ func (k *checker) log() error {
 		}
 		if l.Key == (crdt.Key{}) {
 			problem("orphan", fmt.Sprintf("there is no record with rid %d", l.RID), adviceRestore)
+		} else if l.Key.Collection == "" { // the name of a purged record is gone, which the chain is made with
+			if !l.Withdrawn() {
+				problem("orphan", "the record has no name, and was not purged", adviceRestore)
+			}
 		} else if last.Chain.Next(l.Key, l.Hash) != l.Chain {
 			problem("chain", "the running hash does not follow from the row before", adviceRestore)
 		}
@@ -207,9 +212,10 @@ func (k *checker) record(rec *Record) error {
 	if last := k.last[rec.RID]; last != rec.LSN {
 		problem("lsn", fmt.Sprintf("the record says %d, its last row of the log is %d", rec.LSN, last), adviceRebuild)
 	}
-	forgotten, err := k.forgotten(rec, len(h.changes), problem)
-	if forgotten || err != nil {
-		return err
+	for _, dropped := range []func(*Record, int, func(kind, detail, advice string)) (bool, error){k.forgotten, k.purged} {
+		if is, err := dropped(rec, len(h.changes), problem); is || err != nil {
+			return err
+		}
 	}
 	if heads := h.heads(); !heads.Equal(rec.Heads) {
 		problem("heads", fmt.Sprintf("the record says %v, its changes give %v", rec.Heads, heads), adviceRebuild)

@@ -98,6 +98,23 @@ const (
 	qPutForgotten
 	qWant
 	qRemember
+	qPurged
+	qPurgedLike
+	qPurgedSince
+	qCountPurged
+	qPutPurged
+	qPurgeRows
+	qPurgeQuarantine
+	qPurgeRefusals
+	qPurgeForks
+	qPurgedRID
+	qPurgedLeft
+	qKeys
+	qKeysAside
+	qNamedPurged
+	qNamed
+	qUnname
+	qUnnamed
 	qLastView
 	qViews
 	qViewed
@@ -252,7 +269,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qItem:    {"read heads", "SELECT " + itemColumns + " FROM records WHERE rid = ?"},
 	qCollections: {"read collections", `WITH RECURSIVE c (name) AS (SELECT min(collection) FROM records
 		UNION ALL SELECT (SELECT min(collection) FROM records WHERE collection > c.name) FROM c WHERE c.name IS NOT NULL)
-		SELECT name FROM c WHERE name IS NOT NULL`}, // one step a collection, DISTINCT would take one a record
+		SELECT name FROM c WHERE name <> ''`}, // one step a collection, DISTINCT would take one a record
 	qConflicted: {"read conflicted records", "SELECT " + recordColumns + ` FROM records INDEXED BY records_conflicts
 		WHERE conflicts > 0 ORDER BY collection, id`},
 	qConflictedIn: {"read conflicted records", "SELECT " + recordColumns + ` FROM records INDEXED BY records_conflicts
@@ -326,7 +343,28 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPutForgotten: {"write mark", "INSERT OR REPLACE INTO forgotten (rid, clock, wanted, time) VALUES (?, ?, ?, ?)"},
 	qWant:         {"write mark", "UPDATE forgotten SET wanted = 1 WHERE rid = ?"},
 	qRemember:     {"remove mark", "DELETE FROM forgotten WHERE rid = ?"},
-	qLastView:     {"read view changes", "SELECT coalesce(max(seq), 0) FROM views"},
+	qPurged:       {"read mark", "SELECT " + purgedColumns + " FROM purged WHERE hash = ?"},
+	qPurgedLike:   {"read mark", "SELECT 1 FROM purged WHERE hash BETWEEN ? AND ? LIMIT 1"},
+	qPurgedSince:  {"read marks", "SELECT " + purgedColumns + " FROM purged WHERE lsn > ? AND rid > 0"},
+	qCountPurged:  {"count marks", "SELECT count(*) FROM purged"},
+	qPutPurged:    {"write mark", "INSERT OR REPLACE INTO purged (hash, rid, place, named, lsn, time) VALUES (?, ?, ?, ?, ?, ?)"},
+	qPurgeRows: {"purge changes", "UPDATE log SET source = CASE WHEN source < 0 THEN source ELSE -1 - source END, data = x'' WHERE lsn IN (" + changesFrom +
+		" SELECT lsn FROM change WHERE lsn > ?2)"},
+	qPurgeQuarantine: {"release from quarantine", "DELETE FROM quarantine WHERE collection = ? AND record = ?"},
+	qPurgeRefusals:   {"forget refusals", "DELETE FROM refusals WHERE collection = ? AND record = ?"},
+	qPurgeForks:      {"forget forks", "DELETE FROM forks WHERE collection = ? AND id = ?"},
+	qPurgedRID:       {"read mark", "SELECT count(*) FROM purged WHERE rid = ? AND rid > 0"},
+	qPurgedLeft: {"check changes", changesFrom + ` SELECT count(*) FROM change JOIN log ON log.lsn = change.lsn
+		WHERE change.lsn > ?2 AND (log.source >= 0 OR length(log.data) > 0)`},
+	qKeys: {"read names", "SELECT collection, id FROM records"},
+	qKeysAside: {"read names", `SELECT collection, record FROM quarantine UNION SELECT collection, record FROM refusals
+		UNION SELECT collection, id FROM forks UNION SELECT collection, id FROM parked_on`},
+	qNamedPurged: {"read names", "SELECT DISTINCT r.collection FROM purged p JOIN records r ON r.rid = p.rid WHERE p.named <> 0"},
+	qNamed:       {"read marks", "SELECT " + purgedColumns + " FROM purged WHERE named <> 0"},
+	// No key has an empty collection, so what is renamed is in nobody's way.
+	qUnname:   {"remove name", "UPDATE records SET collection = '', id = ?, created = 0, updated = 0 WHERE rid = ?"},
+	qUnnamed:  {"write mark", "UPDATE purged SET named = 0 WHERE hash = ?"},
+	qLastView: {"read view changes", "SELECT coalesce(max(seq), 0) FROM views"},
 	qViews: {"read view changes", `SELECT v.seq, r.collection, r.id, v.lsn FROM views v JOIN records r ON r.rid = v.rid
 		WHERE v.seq > ? ORDER BY v.seq LIMIT ?`},
 	qViewed:    {"read view changes", "SELECT rid FROM views WHERE seq > ?"},
@@ -432,6 +470,7 @@ const (
 	itemColumns = "rid, collection, id, heads, EXISTS (SELECT 1 FROM unseen u WHERE u.rid = records.rid)"
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
 		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject, carrier, sealed`
+	purgedColumns     = "hash, rid, place, lsn, time"
 	indexColumns      = "id, collection, field, done, ready"
 	textColumns       = "id, collection, fields, done, ready, lsn, view"
 	forkColumns       = "collection, id, actor, seq, have, got, peer, time, settled"

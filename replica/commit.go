@@ -56,6 +56,7 @@ type writer struct {
 	forks  int64           // forks noted in the file; -1: not counted yet
 	marks  int64           // records forgotten or wanted back; -1: not counted yet
 	unseen int             // 1: there are records that are hidden; 0: none; -1: not looked yet
+	purges int64           // names that were purged; -1: not counted yet
 	packer *transport.Codec
 }
 
@@ -83,7 +84,7 @@ func (w *writer) init(r *Replica) {
 func (w *writer) reset() {
 	w.cache.clear()
 	w.views = map[string]view{}
-	w.parked, w.forks, w.marks, w.unseen = -1, -1, -1, -1
+	w.parked, w.forks, w.marks, w.unseen, w.purges = -1, -1, -1, -1, -1
 }
 
 // view returns the policy that the collection's stored values follow.
@@ -106,6 +107,7 @@ type batch struct {
 	touched map[crdt.Key]*entry
 	order   []*entry // of touched, as first touched
 	rows    []row    // to be appended to the log
+	purging
 }
 
 // row is a change to be logged.
@@ -174,11 +176,24 @@ func (b *batch) log(set crdt.SetID, e *entry, c *crdt.Change) error {
 func (b *batch) stage(r row) {
 	r.entry.pending = append(r.entry.pending, r.change)
 	b.rows = append(b.rows, r)
+	if h, ok := markedBy(r.entry.row.Key); ok {
+		b.markers = append(b.markers, h)
+	}
 }
 
 // flush writes what was staged: first the records, which gives new ones their
-// number, then the log.
+// number, then the log. What markers among it purge goes with it.
 func (b *batch) flush() error {
+	if err := b.notePurged(); err != nil {
+		return err
+	}
+	if err := b.write(); err != nil {
+		return err
+	}
+	return b.dropPurged()
+}
+
+func (b *batch) write() error {
 	if len(b.rows) == 0 {
 		return nil
 	}
@@ -257,7 +272,7 @@ func (b *batch) forget() {
 	for _, e := range b.order {
 		b.w.cache.remove(e)
 	}
-	b.w.parked, b.w.forks, b.w.marks, b.w.unseen = -1, -1, -1, -1
+	b.w.parked, b.w.forks, b.w.marks, b.w.unseen, b.w.purges = -1, -1, -1, -1, -1
 }
 
 // release makes room in memory for others than the records of this batch, of which

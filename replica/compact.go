@@ -25,7 +25,7 @@ type CompactOptions struct {
 	Key       crdt.Key // only this record, whatever its size; zero: all
 	MinBytes  int64    // of changes that no snapshot holds, from which on a record is looked at; 0: DefaultCompactBytes
 	MaxMemory int64    // that Automerge's core may take for one record, estimated; 0: DefaultCompactMemory; larger records are skipped
-	Vacuum    bool     // write the file anew in the end, so that it shrinks; needs as much space again for a while
+	Vacuum    bool     // write the file anew in the end, so that it shrinks, and keeps nothing of purged records; needs as much space again for a while
 }
 
 // Compaction says what Compact did.
@@ -79,6 +79,9 @@ func (r *Replica) Compact(ctx context.Context, o *CompactOptions, progress func(
 		}
 	}
 	if opts.Vacuum {
+		if err := r.unname(ctx); err != nil {
+			return done, fmt.Errorf("compact: remove what is left of purged records: %w", translate(err))
+		}
 		if err := r.store.Vacuum(ctx); err != nil {
 			return done, fmt.Errorf("compact: %w", translate(err))
 		}
@@ -161,8 +164,8 @@ func (r *Replica) readLong(ctx context.Context, key crdt.Key) (l *long, skip str
 		if l.rec, err = recordOf(rd, key); err != nil {
 			return err
 		}
-		if l.rec == nil {
-			return ErrNotFound
+		if err := missing(rd, key, l.rec); err != nil {
+			return err
 		}
 		for f, err := range rd.ForksOf(key) {
 			if err != nil || !f.Settled {

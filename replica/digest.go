@@ -240,6 +240,12 @@ func (t *digestTree) follow(r *Replica, rd *persist.Reader) (fits bool, err erro
 		}
 	}
 	stale := map[*digestLeaf]bool{}
+	for p, err := range rd.PurgedSince(t.lsn) { // so does this, and their names may be gone
+		if err != nil {
+			return false, err
+		}
+		stale[t.leaf(p.Place)] = true
+	}
 	for rid := range touched {
 		if bug(bugStalePrint) && rid%4 == 0 {
 			continue

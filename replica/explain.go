@@ -18,6 +18,7 @@ const (
 	ReasonDeleted     = "deleted"     // it is deleted here
 	ReasonUnseen      = "unseen"      // the same, and nobody is told of it, since nobody was shown that it was made
 	ReasonDamaged     = "damaged"     // its history cannot be read
+	ReasonPurged      = "purged"      // it was purged; the rest is about its marker
 	ReasonForgotten   = "forgotten"   // it was forgotten here, or by the peer
 	ReasonForked      = "forked"      // see Forks
 	ReasonWaiting     = "waiting"     // something that came waits for changes of it
@@ -108,6 +109,9 @@ func (x *explainer) about(k crdt.Key) (err error) {
 		return err
 	}
 	var none crdt.ReplicaID
+	if purged, err := x.purged(k); purged || err != nil {
+		return err
+	}
 	if x.rec == nil {
 		x.keeps(ReasonAbsent, none, "%s was never here: no peer has sent it, or what it sent was not taken.", k)
 	} else if err := x.held(); err != nil {
@@ -121,14 +125,36 @@ func (x *explainer) about(k crdt.Key) (err error) {
 	return nil
 }
 
-// held says what is here of the record.
-func (x *explainer) held() error {
-	var none crdt.ReplicaID
+// purged says that the record was purged, and goes on with the marker in its place: where
+// that stands is what there is to be known.
+func (x *explainer) purged(k crdt.Key) (bool, error) {
+	p, err := x.rd.Purged(nameHash(k))
+	if p == nil || err != nil {
+		return false, err
+	}
+	x.e.add(ReasonPurged, crdt.ReplicaID{}, "%s was purged, which came here on %s: its data is gone for good, and its name cannot be used again. Replicas that have the marker of it have purged it too.", k, when(p.Time))
+	if x.rec, err = x.rd.Record(purgedKey(p.Hash)); x.rec == nil || err != nil {
+		return true, err
+	}
+	return true, x.gather()
+}
+
+// gather reads the record's rows.
+func (x *explainer) gather() error {
 	for row, err := range x.rd.ChangesBack(x.rec.RID) {
 		if err != nil {
 			return err
 		}
 		x.rows = append(x.rows, row)
+	}
+	return nil
+}
+
+// held says what is here of the record.
+func (x *explainer) held() error {
+	var none crdt.ReplicaID
+	if err := x.gather(); err != nil {
+		return err
 	}
 	if err := x.stub(); err != nil || len(x.rows) == 0 {
 		return err

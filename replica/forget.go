@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ const (
 	KeptForked   = "it is or was forked"
 	KeptParked   = "changes wait that build on it"
 	KeptChanged  = "it was changed meanwhile"
+	KeptPurged   = "it was purged, nothing of it is here"
 	KeptOnly     = "the peer is not known to hold the same of it"
 )
 
@@ -182,6 +184,9 @@ func (b *batch) forgettable(k crdt.Key, held *holding) (rec *persist.Record, why
 	if k.Collection == reserved {
 		return nil, KeptReserved, nil
 	}
+	if purged, err := b.purged(k); err != nil || purged {
+		return nil, KeptPurged, err
+	}
 	if rec, err = b.tx.Record(k); err != nil || rec == nil {
 		return nil, KeptUnknown, err
 	}
@@ -211,6 +216,9 @@ func (b *batch) forgettable(k crdt.Key, held *holding) (rec *persist.Record, why
 func (r *Replica) wantBack(ctx context.Context, keys []crdt.Key) error {
 	return r.commit(ctx, 0, func(b *batch) error {
 		for _, k := range keys {
+			if purged, err := b.purged(k); err != nil || purged {
+				return recordError("fetch", k, cmp.Or(err, ErrPurged))
+			}
 			rec, err := b.tx.Record(k)
 			if err != nil {
 				return err
@@ -332,11 +340,14 @@ func isForgotten(rd *persist.Reader, rid int64) error {
 	return err
 }
 
-// countForgotten counts what was not kept because its record was forgotten: it is
-// neither refused nor in quarantine.
-func countForgotten(all []transport.Exception) (n int) {
+// gone reports whether a change was not kept because its record was forgotten or purged:
+// it is neither refused nor in quarantine.
+func gone(x *transport.Exception) bool { return x.Code == codeForgotten || x.Code == codePurged }
+
+// countGone counts those.
+func countGone(all []transport.Exception) (n int) {
 	for i := range all {
-		if all[i].Code == codeForgotten {
+		if gone(&all[i]) {
 			n++
 		}
 	}

@@ -20,6 +20,7 @@ const (
 	codeFull   = "full"   // too much waits already
 
 	codeForgotten = "forgotten" // the record was forgotten: not kept, and no offence
+	codePurged    = "purged"    // the record was purged: not kept, and there for all that counts
 )
 
 // integrate commits what a peer sent: the sets that fit, a note of those that
@@ -113,8 +114,11 @@ func beside(all []*delivery) bool {
 
 // take integrates a set, parks it, or puts it into quarantine.
 func (b *batch) take(in *inbound, exceptions *[]transport.Exception) error {
-	in, err := b.kept(in, exceptions)
+	in, err := b.unpurged(in, exceptions)
 	if in == nil || err != nil {
+		return err
+	}
+	if in, err = b.kept(in, exceptions); in == nil || err != nil {
 		return err
 	}
 	ref, waits, added, err := b.try(in)

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,8 +12,8 @@ import (
 )
 
 // Get returns the record's value as JSON, one line with sorted keys, under the
-// collection's policy. ErrNotFound if there is none, ErrForgotten if it was forgotten
-// here.
+// collection's policy. ErrNotFound if there is none, ErrPurged, which is one too, if it
+// was purged, ErrForgotten if it was forgotten here.
 func (r *Replica) Get(ctx context.Context, k crdt.Key) (json.RawMessage, error) {
 	if err := k.Valid(); err != nil {
 		return nil, recordError("get", k, err)
@@ -24,6 +25,9 @@ func (r *Replica) Get(ctx context.Context, k crdt.Key) (json.RawMessage, error) 
 	err = r.read(ctx, "get", k, func(rd *persist.Reader) (err error) {
 		if value, err = r.stored(rd, k); err != nil || value != nil {
 			return err
+		}
+		if purged, err := isPurged(rd, k); err != nil || purged {
+			return cmp.Or(err, ErrPurged)
 		}
 		f, err := rd.ForgottenKey(k)
 		if f != nil && !f.Wanted {
@@ -63,8 +67,8 @@ func (r *Replica) History(ctx context.Context, k crdt.Key) (h *crdt.History, err
 		if err != nil {
 			return err
 		}
-		if rec == nil {
-			return ErrNotFound
+		if err := missing(rd, k, rec); err != nil {
+			return err
 		}
 		h, err = loadHistory(rd, rec)
 		return err
@@ -77,8 +81,8 @@ func (r *Replica) History(ctx context.Context, k crdt.Key) (h *crdt.History, err
 func (r *Replica) Heads(ctx context.Context, k crdt.Key) (heads crdt.Heads, err error) {
 	err = r.read(ctx, "heads", k, func(rd *persist.Reader) error {
 		rec, err := recordOf(rd, k)
-		if err == nil && rec == nil {
-			err = ErrNotFound
+		if err == nil {
+			err = missing(rd, k, rec)
 		}
 		if err == nil {
 			heads = rec.Heads
@@ -96,8 +100,8 @@ func (r *Replica) Export(ctx context.Context, k crdt.Key) (chunks []byte, err er
 		if err != nil {
 			return err
 		}
-		if rec == nil {
-			return ErrNotFound
+		if err := missing(rd, k, rec); err != nil {
+			return err
 		}
 		for raw, err := range rd.Changes(rec.RID) {
 			if err != nil {

@@ -20,7 +20,7 @@ type Receipt struct {
 // Receipts yields the changes of a record, the latest first, with how far each is on its
 // way to every peer that is known; whoever wants to know of the record as it is now stops
 // after the first. A peer has a change when it acknowledged it or sent it; a carrier never
-// does. ErrNotFound if the record never existed, ErrForgotten if it was forgotten here.
+// does. ErrNotFound if the record never existed or was purged, ErrForgotten if it was forgotten here.
 func (r *Replica) Receipts(ctx context.Context, k crdt.Key) iter.Seq2[Receipt, error] {
 	return func(yield func(Receipt, error) bool) {
 		rows, origins, err := r.changesBack(ctx, k)
@@ -61,8 +61,8 @@ func (r *Replica) changesBack(ctx context.Context, k crdt.Key) (rows []persist.L
 		if err != nil {
 			return err
 		}
-		if rec == nil {
-			return ErrNotFound
+		if err := missing(rd, k, rec); err != nil {
+			return err
 		}
 		unseen, err := rd.Unseen(rec.RID)
 		if err != nil {

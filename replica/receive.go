@@ -276,7 +276,7 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 		s.r.counters.changesReceived.Add(int64(d.changes))
 	}
 	s.r.counters.refuse(exceptions)
-	s.counts.Quarantined += len(exceptions) - s.lack(exceptions) - countForgotten(exceptions)
+	s.counts.Quarantined += len(exceptions) - s.lack(exceptions) - countGone(exceptions)
 	s.level()
 	held := s.holds()
 	s.mu.Unlock()
@@ -300,9 +300,9 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 	s.r.counters.decline(ack.Exceptions)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.counts.Refused += len(ack.Exceptions) - s.owe(ack.Exceptions) - countForgotten(ack.Exceptions)
+	s.counts.Refused += len(ack.Exceptions) - s.owe(ack.Exceptions) - countGone(ack.Exceptions)
 	for i := range ack.Exceptions {
-		if x := &ack.Exceptions[i]; x.Code != codeForked && x.Code != codeForgotten { // this side has to find the fork too
+		if x := &ack.Exceptions[i]; x.Code != codeForked && !gone(x) { // this side has to find the fork too
 			s.turn(x, "the peer")
 		}
 	}

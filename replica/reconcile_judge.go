@@ -26,13 +26,14 @@ const (
 	DiffersHeads  = "heads differ"
 	DiffersForked = "forked" // two of its changes have one actor and sequence number: see RepairFork
 
+	DiffersPurged    = "purged"    // by this side; the other one does not know yet, see Purge
 	DiffersForgotten = "forgotten" // by one side, and changed since, or not had by the other: Detail says by whom
 )
 
 // Difference is a record that is not the same on two replicas.
 type Difference struct {
 	Key    crdt.Key
-	How    string // one of DiffersHere, DiffersThere, DiffersHeads, DiffersForked and DiffersForgotten
+	How    string // one of DiffersHere, DiffersThere, DiffersHeads, DiffersForked, DiffersPurged and DiffersForgotten
 	Lacks  uint64 // changes that this side lacks, by the clocks
 	Owed   uint64 // changes that the other side lacks
 	Detail string // why it stays so, if that is known
@@ -47,6 +48,12 @@ func (r *run) judge(rd *persist.Reader, w *want, h *transport.Have) (again *want
 	rec, err := rd.Record(h.Key)
 	if err != nil || headsPrint(rec) == h.Heads {
 		return nil, err
+	}
+	if purged, err := isPurged(rd, h.Key); err != nil || purged {
+		if purged && r.s.verify != nil {
+			r.leave(Difference{Key: h.Key, How: DiffersPurged, Detail: "purged here"}, true)
+		}
+		return nil, err // the peer drops it when it has the marker
 	}
 	if stub, err := r.stub(rd, rec, h); stub || err != nil {
 		return nil, err

@@ -100,6 +100,10 @@ func (u *supply) record(h *transport.Have) error {
 		u.haves = append(u.haves, transport.Have{Key: k, Place: placeOf(k)})
 		return err
 	}
+	if purged, err := isPurged(u.rd, k); err != nil || purged {
+		u.haves = append(u.haves, transport.Have{Key: k, Place: placeOf(k), Shut: purged})
+		return err
+	}
 	rec, err := u.rd.Record(k)
 	if err != nil {
 		return err

@@ -155,16 +155,16 @@ func (s *session) forgetRetried(tx *persist.Tx) error {
 	return nil
 }
 
-// note keeps what the peer refused.
+// note keeps what the peer refused. What it has purged is as good as there.
 func (s *session) note(ctx context.Context, all []transport.Exception) error {
-	if !slices.ContainsFunc(all, func(x transport.Exception) bool { return x.State == transport.Refused }) {
+	if !slices.ContainsFunc(all, func(x transport.Exception) bool { return x.State == transport.Refused && x.Code != codePurged }) {
 		return nil
 	}
 	return s.r.commit(ctx, 0, func(b *batch) error {
 		var rows []*persist.Refusal
 		for _, x := range all {
 			k := crdt.Key{Collection: x.Collection, ID: x.ID}
-			if x.State != transport.Refused || !s.out.covers(k) {
+			if x.State != transport.Refused || x.Code == codePurged || !s.out.covers(k) {
 				continue
 			}
 			rec, err := b.tx.Record(k)

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -41,9 +40,19 @@ const (
 	tagID         = "id"
 )
 
-func tagsKey(k crdt.Key) crdt.Key {
-	sum := sha256.Sum256([]byte(k.String()))
-	return crdt.Key{Collection: reserved, ID: tagsPrefix + hex.EncodeToString(sum[:16])}
+func tagsKey(k crdt.Key) crdt.Key { return tagsKeyOf(nameHash(k)) }
+
+// tagsKeyOf is tagsKey for a record of which nameHash is known.
+func tagsKeyOf(h crdt.Hash) crdt.Key {
+	return crdt.Key{Collection: reserved, ID: tagsPrefix + hex.EncodeToString(h[:16])}
+}
+
+// tagsOf returns how the nameHash of the record begins whose tags another one holds, if
+// it does.
+func tagsOf(k crdt.Key) (prefix []byte, ok bool) {
+	text, ok := strings.CutPrefix(k.ID, tagsPrefix)
+	prefix, err := hex.DecodeString(text)
+	return prefix, ok && err == nil && len(prefix) == 16
 }
 
 // Tag names a point in a record's history, for every replica of the space. A name

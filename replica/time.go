@@ -140,8 +140,8 @@ func (r *Replica) historyUnder(ctx context.Context, k crdt.Key) (h *crdt.History
 	}
 	err = r.store.Read(ctx, func(rd *persist.Reader) error {
 		rec, err := recordOf(rd, k)
-		if err == nil && rec == nil {
-			err = ErrNotFound
+		if err == nil {
+			err = missing(rd, k, rec)
 		}
 		if err != nil {
 			return err

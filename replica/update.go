@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -196,6 +197,9 @@ func (tx *Tx) apply(k crdt.Key, fn func(*crdt.Edit) error) error {
 func (tx *Tx) open(k crdt.Key) (*entry, view, error) {
 	if err := k.Valid(); err != nil {
 		return nil, view{}, err
+	}
+	if purged, err := tx.b.purged(k); err != nil || purged {
+		return nil, view{}, cmp.Or(err, ErrPurged)
 	}
 	e, err := tx.b.entry(k)
 	if err == nil && e.mark != nil {

@@ -117,7 +117,7 @@ func (w *watchLoop) wants(k crdt.Key) bool {
 
 // change returns the event of a log row; told is false if there is none.
 func (w *watchLoop) change(ctx context.Context, row *persist.LogRow) (ev Event, told bool, err error) {
-	if row.Withdrawn() && !w.latest {
+	if row.Withdrawn() && (!w.latest || len(row.Data) == 0) {
 		return ev, false, nil
 	}
 	err = w.read(ctx, func(rd *persist.Reader) error {
@@ -223,7 +223,7 @@ func (w *watchLoop) viewEvents(ctx context.Context, rd *persist.Reader) (events 
 			return nil, last, err
 		}
 		last = v.Seq
-		if !w.wants(v.Key) {
+		if v.Key.Collection == "" || !w.wants(v.Key) { // the name of a purged record is gone
 			continue
 		}
 		ev := Event{Kind: EventView, LSN: v.LSN, Key: v.Key, Position: Position{at, v.Seq}}

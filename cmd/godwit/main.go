@@ -66,6 +66,7 @@ type cli struct {
 	Connect connectCmd `cmd:"" group:"Exchange" help:"Stay connected and print what arrives."`
 	Fetch   fetchCmd   `cmd:"" group:"Exchange" help:"Get one record of another replica."`
 	Forget  forgetCmd  `cmd:"" group:"Exchange" help:"Drop the data of records here that a hub holds."`
+	Purge   purgeCmd   `cmd:"" group:"Exchange" help:"Remove the data of records for good, from every replica."`
 	Verify  verifyCmd  `cmd:"" group:"Exchange" help:"Prove that another replica holds the same, or name what differs."`
 	Watch   watchCmd   `cmd:"" group:"Exchange" help:"Print changes as they are committed."`
 
