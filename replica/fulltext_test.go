@@ -75,3 +75,20 @@ func TestForgottenFullText(t *testing.T) {
 	fetch(t, a, link, "1")
 	require.Equal(t, []string{"1", "2"}, found())
 }
+
+// TestPurgedFullText: the words of what was purged are not found, and are gone from the
+// file once it is written anew, though nobody has searched since.
+func TestPurgedFullText(t *testing.T) {
+	a := open(t, nil)
+	require.NoError(t, a.EnsureText(t.Context(), "notes", "by"))
+	put(t, a, "1", `{"by":"wintergoldhaehnchen sings"}`)
+	put(t, a, "2", `{"by":"somebody sings"}`)
+	require.Len(t, queryIDs(t, a, replica.Query{Where: replica.Search("sings")}), 2)
+	require.True(t, fileHas(t, a, "wintergold"))
+	purge(t, a, "1")
+	compact(t, a, &replica.CompactOptions{Vacuum: true})
+	require.False(t, fileHas(t, a, "wintergold"))
+	require.False(t, fileHas(t, a, "goldhaehnchen"))
+	require.Equal(t, []string{"2"}, queryIDs(t, a, replica.Query{Where: replica.Search("sings")}))
+	requirePurged(t, a, "1")
+}

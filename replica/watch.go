@@ -124,7 +124,7 @@ func Contents() WatchOption { return func(o *watchOptions) { o.contents = true }
 // now on, by this or another process, local or received, each once and in log
 // order. Now is when Watch is called, not when the loop begins. A slow loop
 // delays nobody else, and what it has not come to is not held in memory. View events
-// come when the stored value was rebuilt, behind
+// come when the stored value was rebuilt, or the record forgotten or purged, behind
 // the changes committed before; a loop that is persist.MaxViews of them behind misses
 // the oldest. The sequence ends when ctx does, without an error, or
 // after an error.
