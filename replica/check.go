@@ -49,6 +49,9 @@ func (r *Replica) checkPage(ctx context.Context, collection, after string, each 
 			last = rec.Key.ID
 			n++
 			checkSpacePolicy(rec, each)
+			if err := checkPurged(rd, rec, each); err != nil {
+				return err
+			}
 			if err := checkRecord(rd, rec, v); err != nil {
 				each(Problem{Kind: "record", Key: rec.Key, LSN: rec.LSN, Detail: err.Error(),
 					Advice: "restore the file from a copy, or sync a new replica from a peer"})

@@ -557,6 +557,46 @@
 //
 // A record with forks, or one that parked sets wait for, is kept.
 //
+// # Purging
+//
+// Purge is erasure, for all replicas. What says so is a marker, a record of _godwit, which
+// goes wherever anything goes and only admins bring; its ID is the SHA-256 of the record's
+// name, so it tells no name to who may not read it. (A name that can be guessed can be
+// looked for.) A marker has no contents that matter, and taking it away changes nothing:
+// two replicas that disagreed on whether a record is purged would never agree on anything
+// else of it.
+//
+// A replica that logs a marker drops the record in the same transaction, whatever came
+// first: rows of the log are emptied and withdrawn, as Forget does, those that a fork had
+// withdrawn before too; sets that wait are taken anew without it; what is noted of it among
+// refusals, quarantine and forks is deleted; so are its tags, which name it, and whose ID is
+// the beginning of the same hash. Its row stays, without heads, so it is in no digest. The
+// names that were purged are in a table of their own, so that what comes for one is found by
+// one lookup, and none if there are none. The hash is no key of any other table: for a
+// marker that comes from elsewhere the names of all records are hashed, once for a batch.
+// With an index on the hash each new record would pay for that.
+//
+// What comes for a purged record is dropped, the rest of its set is taken, and the sender is
+// told under the code "purged". Unlike "forgotten" that is not kept as a refusal: the change
+// counts as there, so that the sender's outbox ends, also if it only pushes and never learns
+// of the marker. Reconciliation answers for such a record that no changes of it are taken,
+// and asks for none. A packed frame may name what a change builds on by a few bytes of its
+// hash; of a purged record those are not found, and the frame is sent again without.
+//
+// Names are left in the rows of what was held until Compact with Vacuum: until then those
+// who watch learn of which record left, and Vacuum is needed anyway to be rid of free pages.
+// It also has full texts merged, which keep words of deleted entries. SQLite's secure_delete
+// was found wanting for encryption (persist), and is so here. The chain of the log is made
+// with names, so Check cannot follow it over rows whose name is gone.
+//
+// Who is no admin and purges has purged its own file only, and for good: a replica does not
+// know what a hub that it is not connected to would let it write. It is told as any refused
+// write is. To get the record back there, begin a new file from the hub.
+//
+// What it costs a replica to find what a marker is of (go test ./replica -run '^$' -bench
+// BenchmarkPurge -purge.records 1000000 -benchtime 3x; 2026-11-21, 2 cores with a load of
+// @LOAD@, a sync with one marker or a thousand, all included): @FIGURES@.
+//
 // # Rebuilding views
 //
 // A new policy holds for readers at once: what the file stores under an older one is

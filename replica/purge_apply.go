@@ -227,6 +227,44 @@ func (b *batch) purgeRecord(h crdt.Hash, k crdt.Key) error {
 	return b.restate(rec)
 }
 
+// kindPurged is the Kind of a Problem: something is here that was purged.
+const kindPurged = "purged"
+
+// checkPurged reports a marker that was not heeded, and a record that is here all the same.
+func checkPurged(rd *persist.Reader, rec *persist.Record, each func(Problem)) error {
+	h, ok := markedBy(rec.Key)
+	if ok {
+		p, err := rd.Purged(h)
+		if err == nil && p == nil {
+			each(Problem{Kind: kindPurged, Key: rec.Key, Detail: "the marker was not heeded", Advice: "Purge what it is of"})
+		}
+		return err
+	}
+	if len(rec.Heads) == 0 {
+		return nil
+	}
+	purged, err := isPurged(rd, rec.Key)
+	if purged {
+		each(Problem{Kind: kindPurged, Key: rec.Key, Detail: "the record was purged, and is here", Advice: "Purge it again"})
+	}
+	return err
+}
+
+// purgeAgain mends what checkPurged finds. It reports whether the record is purged.
+func (b *batch) purgeAgain(k crdt.Key) (bool, error) {
+	if h, ok := markedBy(k); ok {
+		b.markers = append(b.markers, h)
+		return false, nil
+	}
+	purged, err := b.purged(k)
+	if purged && k.Collection != reserved {
+		h := nameHash(k)
+		b.hints = map[crdt.Hash]crdt.Key{h: k}
+		b.noted = append(b.noted, h)
+	}
+	return purged, err
+}
+
 // unname prepares the file to be written anew without what is left of purged records: their
 // names, and their words.
 func (r *Replica) unname(ctx context.Context) error {

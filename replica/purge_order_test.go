@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -386,6 +387,47 @@ func TestPurgeMany(t *testing.T) {
 	require.True(t, verify(t, late, link).Equal())
 	requirePurged(t, late, gone[999])
 	require.NoError(t, late.Backup(t.Context(), filepath.Join(t.TempDir(), "b"), nil))
+}
+
+// TestRepairPurges: doctor finds a marker that a file has not heeded, and a record that is
+// there in spite of one, and purges.
+func TestRepairPurges(t *testing.T) {
+	ctx := context.Background()
+	r := open(t, nil)
+	put(t, r, "1", `{"v":1}`)
+	purge(t, r, "1")
+	db, err := sql.Open("sqlite3", "file:"+r.Path()+"?_busy_timeout=5000")
+	require.NoError(t, err)
+	defer db.Close()
+	mark := func(statement string, args ...any) {
+		t.Helper()
+		_, err := db.Exec(statement, args...)
+		require.NoError(t, err)
+	}
+	problems := func() (all []crdt.Key) {
+		require.NoError(t, r.Check(ctx, func(p replica.Problem) {
+			require.Equal(t, "purged", p.Kind)
+			all = append(all, p.Key)
+		}))
+		return all
+	}
+	repaired := func(k crdt.Key) {
+		t.Helper()
+		require.Equal(t, []crdt.Key{k}, problems())
+		done, err := r.Repair(ctx)
+		require.NoError(t, err)
+		require.Equal(t, replica.Repaired{Rewritten: []crdt.Key{k}}, done)
+		requirePurged(t, r, "1")
+	}
+	mark("DELETE FROM purged")
+	put(t, r, "1", `{"v":2}`)
+	repaired(markerFor("1"))
+
+	mark("DELETE FROM purged")
+	put(t, r, "1", `{"v":3}`)
+	h := sha256.Sum256([]byte("notes/1"))
+	mark("INSERT INTO purged VALUES (?, 0, 0, 0, 0, 0)", h[:])
+	repaired(key("1"))
 }
 
 var purgeRecords = flag.Int("purge.records", 20_000, "how many records BenchmarkPurge looks through")

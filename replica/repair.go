@@ -58,14 +58,17 @@ func (r *Replica) Repair(ctx context.Context) (done Repaired, err error) {
 // derived reports whether a problem is one of a record's row.
 func derived(p Problem) bool {
 	switch p.Kind {
-	case "row", "heads", "clock", "lsn", "record":
+	case "row", "heads", "clock", "lsn", "record", kindPurged:
 		return p.Key != crdt.Key{} && (p.LSN == 0 || p.Kind == "record")
 	}
 	return false
 }
 
-// rewrite computes a record's row from its changes.
+// rewrite computes a record's row from its changes, or purges it again.
 func (b *batch) rewrite(k crdt.Key) error {
+	if again, err := b.purgeAgain(k); again || err != nil {
+		return err
+	}
 	stored, err := b.tx.Stored(k)
 	if err != nil {
 		return err
