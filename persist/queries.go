@@ -419,7 +419,8 @@ var queries = [numQueries]struct{ what, sql string }{
 		(SELECT coalesce(sum(octet_length(json)), 0) FROM records)`},
 	qCollectionStats: {"count", `SELECT r.collection, sum(r.deleted = 0), sum(r.deleted <> 0 AND f.rid IS NULL), sum(f.rid IS NOT NULL),
 		sum(r.conflicts > 0), coalesce(sum(octet_length(r.json)), 0)
-		FROM records r LEFT JOIN forgotten f ON f.rid = r.rid AND f.wanted = 0 GROUP BY r.collection ORDER BY r.collection`},
+		FROM records r LEFT JOIN forgotten f ON f.rid = r.rid AND f.wanted = 0
+		WHERE r.rid NOT IN (SELECT rid FROM purged) GROUP BY r.collection ORDER BY r.collection`},
 
 	qIndexes:     {"read indexes", "SELECT " + indexColumns + " FROM indexes ORDER BY collection, field"},
 	qIndexesOf:   {"read indexes", "SELECT " + indexColumns + " FROM indexes WHERE collection = ? ORDER BY field"},

@@ -63,6 +63,12 @@ func requirePurged(t testing.TB, r *replica.Replica, id string) {
 		require.NotContains(t, f, id+":")
 	}
 	requireClean(t, r)
+	st, err := r.Stats(ctx)
+	require.NoError(t, err)
+	for _, c := range st.Collections {
+		require.NotEmpty(t, c.Name)
+		require.Zero(t, c.Deleted, "what is purged is not counted")
+	}
 	done, err := r.Repair(ctx)
 	require.NoError(t, err)
 	require.Equal(t, replica.Repaired{}, done)
