@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // crdt.ParseChunks reads, merged with what the record has. It returns how many
 // changes were new. All of the file is taken, in one transaction and as many
 // change sets as their bounds require, or nothing. The changes keep their actors,
-// hashes and times, and reach peers as local ones do. Errors: ErrReserved, those
+// hashes and times, and reach peers as local ones do. Errors: ErrReserved, ErrPurged, those
 // of crdt.ParseChunks and crdt.History.Add, ErrTooLarge for a change that no set
 // can hold, and a refusal of changes that claim this replica's current actor.
 func (r *Replica) Import(ctx context.Context, k crdt.Key, chunks []byte) (added int, err error) {
@@ -62,6 +63,9 @@ func (r *Replica) importChunks(ctx context.Context, k crdt.Key, chunks []byte) (
 // rehearse adds the changes to a copy of the record's history, so that an error
 // costs nobody the history in memory. It returns those that are new.
 func (b *batch) rehearse(k crdt.Key, changes []*crdt.Change) (fresh []*crdt.Change, err error) {
+	if purged, err := b.purged(k); err != nil || purged {
+		return nil, cmp.Or(err, ErrPurged)
+	}
 	e, err := b.entry(k)
 	if err != nil {
 		return nil, err

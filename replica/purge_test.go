@@ -46,6 +46,13 @@ func requirePurged(t testing.TB, r *replica.Replica, id string) {
 	} {
 		require.ErrorIs(t, r.Update(ctx, try), replica.ErrPurged)
 	}
+	h := crdt.NewHistory()
+	edit := h.Begin("sixteen bytes!!!", 1, nil)
+	require.NoError(t, edit.Put(nil, map[string]any{"v": 99}, crdt.Merge))
+	c, err := edit.Commit("")
+	require.NoError(t, err)
+	_, err = r.Import(ctx, k, c.Raw())
+	require.ErrorIs(t, err, replica.ErrPurged)
 	require.NotContains(t, ids(t, r), id)
 	e, err := r.Explain(ctx, k)
 	require.NoError(t, err)

@@ -174,6 +174,11 @@ func (s *session) note(ctx context.Context, all []transport.Exception) error {
 			if rec == nil {
 				continue // it was never sent
 			}
+			if purged, err := b.purged(k); err != nil {
+				return err
+			} else if purged {
+				continue // since it was sent
+			}
 			rows = append(rows, &persist.Refusal{Key: k, Hash: x.Hash, Rights: s.them.Rights, LSN: rec.LSN,
 				Code: x.Code, Detail: x.Detail, Time: s.r.opts.Now().UnixMilli()})
 		}
