@@ -97,11 +97,11 @@ func (tx *Tx) purge(keys []crdt.Key) (n Purging, err error) {
 	b := tx.b
 	for _, k := range keys {
 		h := nameHash(k)
-		p, err := b.tx.Purged(h)
+		marker, err := b.tx.Record(purgedKey(h))
 		if err != nil {
 			return n, err
 		}
-		if _, twice := b.hints[h]; twice || p != nil {
+		if _, twice := b.hints[h]; twice || marker != nil && len(marker.Heads) > 0 {
 			n.Already++
 			continue
 		}

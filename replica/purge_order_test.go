@@ -462,9 +462,10 @@ func BenchmarkPurge(b *testing.B) {
 				_, err := from.Purge(ctx, some...)
 				require.NoError(b, err)
 				b.StartTimer()
-				begin := time.Now()
+				begin, cpu := time.Now(), cpuTime(b)
 				_, err = from.Sync(ctx, net.Link("from", "r"), replica.PushOnly())
 				require.NoError(b, err)
+				b.ReportMetric(float64((cpuTime(b)-cpu).Milliseconds()), "cpu-ms/sync")
 				b.ReportMetric(float64(time.Since(begin).Microseconds())/float64(n), "us/marker")
 			}
 		})
