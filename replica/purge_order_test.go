@@ -465,7 +465,7 @@ func BenchmarkPurge(b *testing.B) {
 				begin, cpu := time.Now(), cpuTime(b)
 				_, err = from.Sync(ctx, net.Link("from", "r"), replica.PushOnly())
 				require.NoError(b, err)
-				b.ReportMetric(float64((cpuTime(b)-cpu).Milliseconds()), "cpu-ms/sync")
+				b.ReportMetric(float64((cpuTime(b) - cpu).Milliseconds()), "cpu-ms/sync")
 				b.ReportMetric(float64(time.Since(begin).Microseconds())/float64(n), "us/marker")
 			}
 		})
