@@ -521,6 +521,9 @@
 // What remains of the file is positions, hashes and chain, 92 bytes a change: cursors
 // of peers point into them.
 //
+// Options.CompactEvery is off by default: Automerge's core takes up to a GiB for a long
+// history, which an application should have chosen.
+//
 // # Encryption
 //
 // Content is sealed where it is stored, in package persist, which says how, what stays

@@ -46,6 +46,10 @@ type Options struct {
 	// Keeper declares that this replica forgets nothing, as long as it is opened so, and
 	// tells peers that they may forget what it holds. A hub is one.
 	Keeper bool
+	// CompactEvery has Compact run in the background each time this has passed since the
+	// replica was opened; 0 means never. It takes up to DefaultCompactMemory for a while,
+	// and does not shrink the file: what becomes free is used for what comes.
+	CompactEvery time.Duration
 	// Logger receives what no caller can be told: failed attempts of links,
 	// refused changes. nil is silent.
 	Logger *slog.Logger
@@ -100,6 +104,7 @@ const (
 
 	logSubject = "subject"
 	logCount   = "count"
+	logBytes   = "bytes"
 
 	logCollection = "collection"
 	logFunction   = "function"

@@ -97,6 +97,9 @@ func Open(ctx context.Context, path string, o *Options) (*Replica, error) {
 		r.Close()
 		return nil, fmt.Errorf("open replica %s: %w", path, err)
 	}
+	if opts.CompactEvery > 0 {
+		r.goRun(r.compactRegularly)
+	}
 	return r, nil
 }
 

@@ -22,6 +22,8 @@ type serveCmd struct {
 	Listen   string `default:"localhost:8080" placeholder:"ADDR" help:"Where to listen, HOST:PORT; port 0 takes a free one."`
 	Insecure bool   `help:"Listen beyond this machine without a token, or with tokens that others can read."`
 
+	CompactEvery time.Duration `placeholder:"TIME" help:"Compact the spaces that are open each time this has passed, as in 24h; see compact."`
+
 	guardFlags
 	hubFlags
 	lanFlags
@@ -56,6 +58,9 @@ func (c *serveCmd) Run(e *env) error {
 	if err := c.opsFlags.check(); err != nil {
 		return err
 	}
+	if c.CompactEvery < 0 {
+		return usagef("--compact-every is negative")
+	}
 	e.log = c.opsFlags.logger(e.stderr)
 	opts, config, err := c.server(e.logger())
 	if err != nil {
@@ -72,7 +77,7 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	hub, err := replica.OpenHub(c.Data, &replica.Options{Keeper: true, Key: key, Logger: e.logger()})
+	hub, err := replica.OpenHub(c.Data, &replica.Options{Keeper: true, Key: key, CompactEvery: c.CompactEvery, Logger: e.logger()})
 	if err != nil {
 		return err
 	}
