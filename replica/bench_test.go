@@ -245,18 +245,23 @@ func BenchmarkOpenIdle(b *testing.B) {
 	fill(b, r, 100_000)
 	require.NoError(b, r.Close())
 	for b.Loop() {
-		// A process of its own, so that its memory is that of one open replica.
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), openIdleEnv+"="+path)
-		out, err := cmd.CombinedOutput()
-		require.NoError(b, err, string(out))
-		var ms, mb float64
-		_, err = fmt.Sscan(string(out), &ms, &mb)
-		require.NoError(b, err, string(out))
+		ms, mb := ownProcess(b, openIdleEnv, path)
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric(ms, "open-ms")
 		b.ReportMetric(mb, "resident-MB")
 	}
+}
+
+// ownProcess runs what TestMain does for a variable of the environment, in a process of its own,
+// so that its memory is that of one open replica. It returns the two numbers that are printed.
+func ownProcess(b *testing.B, env, path string) (x, y float64) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), env+"="+path)
+	out, err := cmd.CombinedOutput()
+	require.NoError(b, err, string(out))
+	_, err = fmt.Sscan(string(out), &x, &y)
+	require.NoError(b, err, string(out))
+	return x, y
 }
 
 // openIdleEnv makes the test binary open the replica it names, read one record

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -99,13 +98,7 @@ func BenchmarkPutAll(b *testing.B) {
 		b.Skip("run with -large")
 	}
 	for b.Loop() {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), importEnv+"="+filepath.Join(b.TempDir(), "import.db"))
-		out, err := cmd.CombinedOutput()
-		require.NoError(b, err, string(out))
-		var perSecond, peak float64
-		_, err = fmt.Sscan(string(out), &perSecond, &peak)
-		require.NoError(b, err, string(out))
+		perSecond, peak := ownProcess(b, importEnv, filepath.Join(b.TempDir(), "import.db"))
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric(perSecond, "records/s")
 		b.ReportMetric(peak, "peak-MB")

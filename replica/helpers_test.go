@@ -18,15 +18,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(openIdleEnv); path != "" {
-		if err := openIdle(path); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for env, run := range map[string]func(path string) error{openIdleEnv: openIdle, importEnv: importMany} {
+		path := os.Getenv(env)
+		if path == "" {
+			continue
 		}
-		os.Exit(0)
-	}
-	if path := os.Getenv(importEnv); path != "" {
-		if err := importMany(path); err != nil {
+		if err := run(path); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
