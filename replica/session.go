@@ -189,6 +189,8 @@ func (s *session) tell(ctx context.Context, err error) {
 		code, message = own.code, own.message
 	case errors.Is(err, transport.ErrMalformed), errors.Is(err, transport.ErrTooLarge), errors.Is(err, transport.ErrUnknownFrame):
 		code, message = transport.CodeOf(err), err.Error()
+	case errors.Is(err, ErrDiskFull):
+		code, message = transport.CodeInternal, "the disk of this replica is full: it goes on when there is space"
 	default:
 		return
 	}

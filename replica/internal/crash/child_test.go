@@ -133,11 +133,23 @@ func (o *order) write(ctx context.Context, r *replica.Replica, writer int) error
 
 // roles are what is done while writers write. Each says when it begins and ends.
 var roles = map[string]func(*order, context.Context, *replica.Replica) error{
-	"write":   func(o *order, ctx context.Context, r *replica.Replica) error { return waitFor(ctx, r, 40) },
-	"import":  (*order).runImport,
-	"put all": (*order).putAll,
-	"sync":    (*order).sync,
-	"serve":   (*order).serve,
+	"write": func(o *order, ctx context.Context, r *replica.Replica) error { return waitFor(ctx, r, 40) },
+	"import": func(o *order, ctx context.Context, r *replica.Replica) error {
+		err := o.runImport(ctx, r)
+		if err == nil {
+			fmt.Println("ended")
+		}
+		return err
+	},
+	"put all": func(o *order, ctx context.Context, r *replica.Replica) error {
+		n, err := o.putAll(ctx, r)
+		if n == manyRecords {
+			fmt.Println("ended")
+		}
+		return err
+	},
+	"sync":  (*order).sync,
+	"serve": (*order).serve,
 	"compact": func(o *order, ctx context.Context, r *replica.Replica) error {
 		_, err := r.Compact(ctx, &replica.CompactOptions{MinBytes: 1, Vacuum: o.Round%2 == 0}, nil)
 		return err
@@ -200,9 +212,6 @@ func (o *order) runImport(ctx context.Context, r *replica.Replica) error {
 	if err == nil {
 		_, err = r.Import(ctx, imported(o.Round), chunks)
 	}
-	if err == nil {
-		fmt.Println("ended")
-	}
 	return err
 }
 
@@ -212,18 +221,15 @@ type numbered struct {
 	Round int
 }
 
-func (o *order) putAll(ctx context.Context, r *replica.Replica) error {
-	n, err := replica.NewCollection[numbered](r, "many").PutAll(ctx, func(yield func(string, numbered) bool) {
+func (o *order) putAll(ctx context.Context, r *replica.Replica) (n int, err error) {
+	n, err = replica.NewCollection[numbered](r, "many").PutAll(ctx, func(yield func(string, numbered) bool) {
 		for i := range manyRecords {
 			if !yield(many(o.Round, i).ID, numbered{i, o.Round}) {
 				return
 			}
 		}
 	})
-	if err == nil && n == manyRecords {
-		fmt.Println("ended")
-	}
-	return err
+	return n, err
 }
 
 func (o *order) link() (transport.Link, error) { return httplink.New(o.URL, nil) }
