@@ -43,13 +43,8 @@ type Code int
 
 // Results of calls.
 const (
-	OK         Code = 0
-	Full       Code = 13        // SQLITE_FULL
-	IOWrite    Code = 10 | 3<<8 // SQLITE_IOERR_WRITE
-	IOSync     Code = 10 | 4<<8 // SQLITE_IOERR_FSYNC
-	CannotOpen Code = 14        // SQLITE_CANTOPEN
-	IODelete   Code = 10 | 10<<8
-	IOTruncate Code = 10 | 6<<8
+	OK   Code = 0
+	Full Code = 13 // SQLITE_FULL
 )
 
 // SQLite's list of VFSes is one for the process, and so is what is asked.
