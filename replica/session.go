@@ -146,7 +146,7 @@ func (r *Replica) run(ctx context.Context, conn transport.Conn, t terms) (*sessi
 	r.presence.join(s)
 	defer r.presence.part(s)
 	s.of.up(s)
-	err = s.loops(ctx)
+	err = s.told(ctx, s.loops(ctx))
 	s.lastAck(ctx, err)
 	s.left = errors.Is(err, errLeft)
 	if errors.Is(err, errDone) || s.left {

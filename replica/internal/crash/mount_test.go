@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,7 +124,7 @@ func fillUp(t *testing.T, dir string, left int) {
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	at, err := f.Seek(0, 1)
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, at, int64(left), fmt.Sprint("the disk is smaller than that"))
+	require.GreaterOrEqual(t, at, int64(left), "the disk is smaller than that")
 	require.NoError(t, f.Truncate(at-int64(left)))
 	require.NoError(t, f.Close())
 }
