@@ -22,13 +22,13 @@ func appendHeads(b []byte, heads crdt.Heads) []byte {
 func parseHeads(b []byte) (crdt.Heads, error) {
 	const size = len(crdt.Hash{})
 	if len(b)%size != 0 {
-		return nil, fmt.Errorf("heads of %d bytes: %w", len(b), errCorrupt)
+		return nil, fmt.Errorf("heads of %d bytes: %w", len(b), ErrDamaged)
 	}
 	heads := make(crdt.Heads, len(b)/size)
 	for i := range heads {
 		heads[i] = crdt.Hash(b[i*size:])
 		if i > 0 && heads[i-1].Compare(heads[i]) >= 0 {
-			return nil, fmt.Errorf("heads do not ascend: %w", errCorrupt)
+			return nil, fmt.Errorf("heads do not ascend: %w", ErrDamaged)
 		}
 	}
 	return heads, nil
@@ -63,17 +63,17 @@ func parseClock(b []byte) (crdt.Clock, error) {
 	for len(b) > 0 {
 		size, n := binary.Uvarint(b)
 		if n <= 0 || size > crdt.MaxActorLen || size > uint64(len(b)-n) {
-			return nil, fmt.Errorf("clock with an actor of impossible length: %w", errCorrupt)
+			return nil, fmt.Errorf("clock with an actor of impossible length: %w", ErrDamaged)
 		}
 		actor := crdt.ActorID(b[n : n+int(size)])
 		b = b[n+int(size):]
 		seq, n := binary.Uvarint(b)
 		if n <= 0 || seq == 0 {
-			return nil, fmt.Errorf("clock with an impossible sequence number: %w", errCorrupt)
+			return nil, fmt.Errorf("clock with an impossible sequence number: %w", ErrDamaged)
 		}
 		b = b[n:]
 		if len(clock) > 0 && actor <= last {
-			return nil, fmt.Errorf("clock does not ascend: %w", errCorrupt)
+			return nil, fmt.Errorf("clock does not ascend: %w", ErrDamaged)
 		}
 		clock[actor], last = seq, actor
 	}

@@ -41,7 +41,7 @@ const (
 // Check walks every invariant of the store, on one snapshot, and calls each for
 // what it finds:
 //
-//   - SQLite's own structures (PRAGMA quick_check);
+//   - SQLite's own structures and indexes (PRAGMA integrity_check);
 //   - the log: positions without a gap, the chain, each row's record, the row
 //     before it of that record, and hash, the rows of a set side by side;
 //   - every row can be read;
@@ -75,7 +75,7 @@ type checker struct {
 
 // file asks SQLite.
 func (k *checker) file() error {
-	for row, err := range k.r.rows(qQuickCheck) {
+	for row, err := range k.r.rows(qIntegrity) {
 		if err != nil {
 			return err
 		}

@@ -99,7 +99,7 @@ func (v *vault) load(c *conn) (*sealing, error) {
 		return nil, err
 	}
 	if row == nil {
-		return nil, fmt.Errorf("no state of the encryption: %w", errCorrupt)
+		return nil, fmt.Errorf("no state of the encryption: %w", ErrDamaged)
 	}
 	now := v.now.Load()
 	version, last, kdf, locked := row.int(0), row.int(1), row.text(2), row.blob(3)

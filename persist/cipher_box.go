@@ -150,10 +150,10 @@ func openWith(a cipher.AEAD, b, aad []byte) ([]byte, error) {
 }
 
 // errUnsealed: somebody has put plain text into an encrypted file.
-var errUnsealed = fmt.Errorf("it is stored as plain text in an encrypted file, so it was altered: %w", errCorrupt)
+var errUnsealed = fmt.Errorf("it is stored as plain text in an encrypted file, so it was altered: %w", ErrDamaged)
 
 // errAltered: what is stored was not sealed for this place with this key.
-var errAltered = fmt.Errorf("it cannot be decrypted, so it was altered or moved: %w", errCorrupt)
+var errAltered = fmt.Errorf("it cannot be decrypted, so it was altered or moved: %w", ErrDamaged)
 
 // sealing is the state of the encryption at one version of the file. It is not
 // modified.

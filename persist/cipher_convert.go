@@ -174,7 +174,7 @@ func (s *Store) unlocked(ctx context.Context) error {
 	switch encrypted := s.vault.now.Load().box != nil; {
 	case encrypted:
 		// What can be read now can be used; the rest is for another time.
-		if err = s.settle(ctx); errors.Is(err, errCorrupt) || errors.Is(err, ErrDiskFull) {
+		if err = s.settle(ctx); errors.Is(err, ErrDamaged) || errors.Is(err, ErrDiskFull) {
 			err = nil
 		}
 	case !s.opts.Key.IsZero():
@@ -392,7 +392,7 @@ func (c *conversion) run() error {
 	defer st.s.Close()
 	args := make([]driver.Value, len(c.t.content)+2)
 	for _, row := range rows {
-		if err := c.reseal(&row, args); errors.Is(err, errCorrupt) {
+		if err := c.reseal(&row, args); errors.Is(err, ErrDamaged) {
 			if c.damaged++; c.first == nil {
 				c.first = fmt.Errorf("%s %v: %w", c.t.name, row.at, err)
 			}

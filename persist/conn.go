@@ -291,7 +291,7 @@ func (r row) textBytes(i int) []byte {
 func (r row) fill(dst []byte, i int) error {
 	b := r.blob(i)
 	if len(b) != len(dst) {
-		return fmt.Errorf("stored value has %d bytes, want %d: %w", len(b), len(dst), errCorrupt)
+		return fmt.Errorf("stored value has %d bytes, want %d: %w", len(b), len(dst), ErrDamaged)
 	}
 	copy(dst, b)
 	return nil

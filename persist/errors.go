@@ -22,9 +22,11 @@ var (
 
 	errOwnFile = errors.New("that is the replica's own file")
 
-	// errCorrupt: a stored value cannot have been written by this package.
-	errCorrupt = errors.New("the file is damaged: run a check")
-	errOver    = errors.New("the closure that this Reader or Tx belongs to is over")
+	// ErrDamaged: something in the file cannot have been written by this package, or by
+	// SQLite.
+	ErrDamaged = errors.New("the file is damaged: run doctor")
+
+	errOver = errors.New("the closure that this Reader or Tx belongs to is over")
 
 	// ErrNotOurs: the file is no godwit replica. It was not modified.
 	ErrNotOurs = errors.New("not a godwit replica")

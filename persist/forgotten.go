@@ -7,15 +7,23 @@ import (
 	"github.com/godwitdb/godwit/crdt"
 )
 
-// Forgotten says that a record's changes were dropped here. Its row stays, with
-// heads and clock, until the changes are wanted back; then the row says what has
-// come of them.
+// Forgotten says that a record's changes were dropped here, or lost by damage. Its row
+// stays, with heads and clock, until the changes are wanted back, as those are that were
+// lost; then the row says what has come of them.
 type Forgotten struct {
-	RID    int64
-	Clock  crdt.Clock // of the record when it was forgotten
-	Wanted bool       // the changes are to come back
-	Time   int64      // ms since 1970, when it was forgotten
+	RID     int64
+	Clock   crdt.Clock // of the record when it was forgotten, as far as that is known
+	Wanted  bool       // the changes are to come back
+	Damaged bool       // some of them were damaged; the others are here. It is wanted
+	Time    int64      // ms since 1970, when it was forgotten
 }
+
+// How the file says what is wanted.
+const (
+	notWanted     = 0
+	wantedBack    = 1
+	wantedDamaged = 2
+)
 
 // Forgotten returns the mark of a record, nil if it has none.
 func (r *Reader) Forgotten(rid int64) (*Forgotten, error) {
@@ -23,7 +31,7 @@ func (r *Reader) Forgotten(rid int64) (*Forgotten, error) {
 	if err != nil || row == nil {
 		return nil, err
 	}
-	f := &Forgotten{RID: rid, Wanted: row.int(1) != 0, Time: row.int(2)}
+	f := &Forgotten{RID: rid, Wanted: row.int(1) != notWanted, Damaged: row.int(1) == wantedDamaged, Time: row.int(2)}
 	f.Clock, err = parseClock(row.blob(0))
 	return f, r.fail(stored("mark of record", rid, err))
 }
@@ -59,7 +67,19 @@ func (tx *Tx) Forget(f *Forgotten) error {
 	if _, err := tx.exec(qDropSnapshot, f.RID); err != nil {
 		return err
 	}
-	_, err = tx.exec(qPutForgotten, f.RID, nonNil(appendClock(nil, f.Clock)), f.Wanted, f.Time)
+	return tx.PutMark(f)
+}
+
+// PutMark writes the mark of a record in place of the one it has.
+func (tx *Tx) PutMark(f *Forgotten) error {
+	wanted := notWanted
+	switch {
+	case f.Damaged:
+		wanted = wantedDamaged
+	case f.Wanted:
+		wanted = wantedBack
+	}
+	_, err := tx.exec(qPutForgotten, f.RID, nonNil(appendClock(nil, f.Clock)), int64(wanted), f.Time)
 	return err
 }
 

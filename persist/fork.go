@@ -102,7 +102,7 @@ func (tx *Tx) Withdraw(rid int64, hashes map[crdt.Hash]bool) error {
 		n++
 	}
 	if n != len(hashes) {
-		return tx.fail(fmt.Errorf("withdraw %d changes of record %d: %d are in the log: %w", len(hashes), rid, n, errCorrupt))
+		return tx.fail(fmt.Errorf("withdraw %d changes of record %d: %d are in the log: %w", len(hashes), rid, n, ErrDamaged))
 	}
 	return nil
 }

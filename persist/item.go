@@ -52,8 +52,7 @@ func (r *Reader) Touched(after crdt.LSN) iter.Seq2[int64, error] {
 }
 
 // ChangesBack yields the log rows of a record from the last one back, but for
-// those that were withdrawn. The Data of a row that a snapshot covers is shared,
-// not to be modified, and nil if that is damaged; Chain, Key and Unseen are not set.
+// those that were withdrawn. Data is as Log has it; Chain, Key and Unseen are not set.
 func (r *Reader) ChangesBack(rid int64) iter.Seq2[LogRow, error] {
 	return func(yield func(LogRow, error) bool) {
 		at, err := r.lastChange(rid)
@@ -68,16 +67,14 @@ func (r *Reader) ChangesBack(rid int64) iter.Seq2[LogRow, error] {
 				break
 			}
 			if prev >= at {
-				err = stored("log row", at, errCorrupt)
+				err = stored("log row", at, ErrDamaged)
 				break
 			}
 			if l.Data, err = r.sentOf(int64(at), row.int(5), row.blob(4)); err != nil {
 				break
 			}
-			if len(l.Data) == 0 {
-				if l.Data, err = r.dataOf(rid, l.Hash); err != nil {
-					break
-				}
+			if err = r.verify(&l); err != nil {
+				break
 			}
 			at = prev
 			if !l.Withdrawn() && !yield(l, nil) {

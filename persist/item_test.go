@@ -97,7 +97,8 @@ func interleaved(t testing.TB, s *persist.Store) {
 			set byte
 			rid int64
 		}{{1, 1}, {1, 2}, {1, 1}, {2, 2}, {3, 1}, {3, 3}, {1, 1}} { // the last has the name of the first
-			row := &persist.LogRow{Set: crdt.SetID{r.set}, RID: r.rid, Key: key(fmt.Sprint(r.rid)), Hash: crdt.Hash{byte(i + 1)}, Data: []byte{byte(i + 1)}, Source: 9}
+			data := numbered(i + 1)
+			row := &persist.LogRow{Set: crdt.SetID{r.set}, RID: r.rid, Key: key(fmt.Sprint(r.rid)), Hash: hashOf(data), Data: data, Source: 9}
 			require.NoError(t, tx.Append(row))
 			recs[r.rid-1].LSN = row.LSN
 		}
@@ -106,6 +107,9 @@ func interleaved(t testing.TB, s *persist.Store) {
 		}
 	})
 }
+
+// numbered is the n-th of some changes.
+func numbered(n int) []byte { return chunk("actor", uint64(n)) }
 
 func lsns(rows []persist.LogRow) (all []crdt.LSN) {
 	for _, l := range rows {
@@ -138,7 +142,7 @@ func TestSetAt(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, lsns(rows), at)
 			for _, l := range rows {
-				require.Equal(t, []byte{byte(l.LSN)}, l.Data)
+				require.Equal(t, numbered(int(l.LSN)), l.Data)
 				require.Equal(t, key(fmt.Sprint(l.RID)), l.Key)
 			}
 		}
@@ -156,7 +160,7 @@ func TestChangesBack(t *testing.T) {
 	require.Equal(t, []crdt.LSN{7, 5, 3, 1}, lsns(back(1)))
 	require.Equal(t, []crdt.LSN{4, 2}, lsns(back(2)))
 	require.Empty(t, back(4))
-	require.Equal(t, persist.LogRow{LSN: 6, Set: crdt.SetID{3}, RID: 3, Hash: crdt.Hash{6}, Data: []byte{6}, Source: 9}, back(3)[0])
+	require.Equal(t, persist.LogRow{LSN: 6, Set: crdt.SetID{3}, RID: 3, Hash: hashOf(numbered(6)), Data: numbered(6), Source: 9}, back(3)[0])
 	read(t, s, func(r *persist.Reader) {
 		for l := range r.ChangesBack(1) {
 			require.EqualValues(t, 7, l.LSN, "left after the first")
@@ -165,10 +169,11 @@ func TestChangesBack(t *testing.T) {
 	})
 
 	// Those withdrawn are passed over: at the end, at the front, in between.
+	hash := func(n int) crdt.Hash { return hashOf(numbered(n)) }
 	commit(t, s, func(tx *persist.Tx) {
-		require.NoError(t, tx.Withdraw(1, map[crdt.Hash]bool{{7}: true, {3}: true}))
-		require.NoError(t, tx.Withdraw(2, map[crdt.Hash]bool{{2}: true}))
-		require.NoError(t, tx.Withdraw(3, map[crdt.Hash]bool{{6}: true}))
+		require.NoError(t, tx.Withdraw(1, map[crdt.Hash]bool{hash(7): true, hash(3): true}))
+		require.NoError(t, tx.Withdraw(2, map[crdt.Hash]bool{hash(2): true}))
+		require.NoError(t, tx.Withdraw(3, map[crdt.Hash]bool{hash(6): true}))
 	})
 	require.Equal(t, []crdt.LSN{5, 1}, lsns(back(1)))
 	require.Equal(t, []crdt.LSN{4}, lsns(back(2)))

@@ -50,9 +50,13 @@ func (r *Reader) CursorAt(lsn crdt.LSN) (c crdt.Cursor, ok bool) {
 // Changes yields the raw chunks of a record in log order.
 func (r *Reader) Changes(rid int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		for c, data := range r.changes(rid) {
-			if c.change != nil {
+		for c, raw := range r.changes(rid) {
+			data := raw.data
+			switch {
+			case c.change != nil:
 				data = c.change.Raw()
+			case c.err == nil && !fits(data, raw.hash):
+				data, c.err = nil, raw.damaged()
 			}
 			if !yield(data, c.err) {
 				return
@@ -65,9 +69,12 @@ func (r *Reader) Changes(rid int64) iter.Seq2[[]byte, error] {
 // share memory.
 func (r *Reader) ParsedChanges(rid int64) iter.Seq2[*crdt.Change, error] {
 	return func(yield func(*crdt.Change, error) bool) {
-		for c, data := range r.changes(rid) {
+		for c, raw := range r.changes(rid) {
 			if c.err == nil && c.change == nil {
-				c.change, c.err = crdt.ParseChange(data)
+				c.change, c.err = crdt.ParseChange(raw.data)
+				if c.err == nil && c.change.Hash() != raw.hash {
+					c.change, c.err = nil, raw.damaged()
+				}
 			}
 			if !yield(c.change, c.err) {
 				return
@@ -82,26 +89,43 @@ type readChange struct {
 	err    error
 }
 
+// chunk is a change as it was stored.
+type chunk struct {
+	lsn  crdt.LSN
+	hash crdt.Hash // that it is to have
+	data []byte
+}
+
+func (c *chunk) damaged() error {
+	return stored("log row", c.lsn, fmt.Errorf("its bytes are not those of the change %s: %w", c.hash, ErrDamaged))
+}
+
+// fits reports whether the bytes are those of the change with the hash.
+func fits(data []byte, hash crdt.Hash) bool {
+	h, ok := chunkHash(data)
+	return ok && h == hash
+}
+
 // changes yields those of the record's snapshot, if it has one, then the raw
 // chunks of the log behind it.
-func (r *Reader) changes(rid int64) iter.Seq2[readChange, []byte] {
-	return func(yield func(readChange, []byte) bool) {
+func (r *Reader) changes(rid int64) iter.Seq2[readChange, chunk] {
+	return func(yield func(readChange, chunk) bool) {
 		chunks, at, err := r.chunksBack(rid)
 		var covered []*crdt.Change
 		if err == nil && at > 0 {
 			covered, err = r.covered(rid, at)
 		}
 		if err != nil {
-			yield(readChange{err: err}, nil)
+			yield(readChange{err: err}, chunk{})
 			return
 		}
 		for _, c := range covered {
-			if !yield(readChange{change: c}, nil) {
+			if !yield(readChange{change: c}, chunk{}) {
 				return
 			}
 		}
-		for _, data := range slices.Backward(chunks) {
-			if !yield(readChange{}, data) {
+		for _, c := range slices.Backward(chunks) {
+			if !yield(readChange{}, c) {
 				return
 			}
 		}
@@ -110,21 +134,24 @@ func (r *Reader) changes(rid int64) iter.Seq2[readChange, []byte] {
 
 // chunksBack reads the record's chunks from the last one back, to the first row that
 // has none since a snapshot covers it, which is at; 0: none.
-func (r *Reader) chunksBack(rid int64) (chunks [][]byte, at crdt.LSN, err error) {
+func (r *Reader) chunksBack(rid int64) (chunks []chunk, at crdt.LSN, err error) {
 	for at, err = r.lastChange(rid); at > 0 && err == nil; {
 		row, err := r.one(qChunkAt, int64(at))
 		if err != nil {
 			return nil, 0, err
 		}
 		if row == nil || crdt.LSN(row.int(0)) >= at {
-			return nil, 0, stored("log row", at, errCorrupt)
+			return nil, 0, stored("log row", at, ErrDamaged)
 		}
 		if withdrawn := row.int(1) < 0; !withdrawn {
-			data, err := r.changeOf(int64(at), row.int(3), row.blob(2))
-			if len(data) == 0 || err != nil {
+			c := chunk{lsn: at}
+			if err := row.fill(c.hash[:], 4); err != nil {
+				return nil, 0, stored("log row", at, err)
+			}
+			if c.data, err = r.changeOf(int64(at), row.int(3), row.blob(2)); len(c.data) == 0 || err != nil {
 				return chunks, at, err
 			}
-			chunks = append(chunks, data)
+			chunks = append(chunks, c)
 		}
 		at = crdt.LSN(row.int(0))
 	}
@@ -138,7 +165,7 @@ func (r *Reader) covered(rid int64, row crdt.LSN) ([]*crdt.Change, error) {
 		return nil, err
 	}
 	if s == nil || s.LSN < row {
-		return nil, fmt.Errorf("a change of record %d is in no snapshot: %w", rid, errCorrupt)
+		return nil, fmt.Errorf("a change of record %d is in no snapshot: %w", rid, ErrDamaged)
 	}
 	return s.Changes()
 }
@@ -157,8 +184,8 @@ func (r *Reader) lastChange(rid int64) (crdt.LSN, error) {
 
 // Log returns the rows behind after, in order: whole change sets, at least one
 // if there is any, and no further one that would exceed maxRows, or maxBytes of
-// Data. The Data of rows that a snapshot covers is shared, not to be modified, and
-// nil if that is damaged.
+// Data. The Data of rows that a snapshot covers is shared, not to be modified. It is nil
+// where what is stored is not the change with the row's hash: see Damaged.
 func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) {
 	var rows []LogRow
 	if n := min(int(r.head.LSN-after), maxRows); n > 0 {
@@ -166,8 +193,8 @@ func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) {
 	}
 	begin, bytes := 0, 0 // of the set being read; of all
 	for row, err := range scan(r, r.parseLogRow, qLog, int64(after)) {
-		if err == nil && len(row.Data) == 0 {
-			row.Data, err = r.dataOf(row.RID, row.Hash)
+		if err == nil {
+			err = r.verify(&row)
 		}
 		if err != nil {
 			return nil, err
@@ -184,6 +211,24 @@ func (r *Reader) Log(after crdt.LSN, maxRows, maxBytes int) ([]LogRow, error) {
 	return rows, nil
 }
 
+// verify completes a row for those who read the log, and pass on what they read: Data is
+// what the record's snapshot holds of a row that it covers, and nil if that, or what
+// is stored in the row, is not the change with the row's hash.
+func (r *Reader) verify(l *LogRow) (err error) {
+	if len(l.Data) == 0 {
+		l.Data, err = r.dataOf(l.RID, l.Hash)
+		return err
+	}
+	if !fits(l.Data, l.Hash) {
+		l.Data = nil
+	}
+	return nil
+}
+
+// Damaged reports whether what the file stores of the change of a row that Log, SetAt or
+// ChangesBack gave is not that change. It is not to be sent.
+func (l *LogRow) Damaged() bool { return len(l.Data) == 0 && !l.Withdrawn() }
+
 // changeOf returns the chunk of a log row.
 func (r *Reader) changeOf(lsn, sealed int64, data []byte) ([]byte, error) {
 	data, err := r.unseal(sealed, columnChange, r.rowID(lsn), data)
@@ -195,7 +240,7 @@ func (r *Reader) changeOf(lsn, sealed int64, data []byte) ([]byte, error) {
 // from anybody.
 func (r *Reader) sentOf(lsn, sealed int64, data []byte) ([]byte, error) {
 	data, err := r.changeOf(lsn, sealed, data)
-	if errors.Is(err, errCorrupt) {
+	if errors.Is(err, ErrDamaged) {
 		return nil, nil
 	}
 	return data, err

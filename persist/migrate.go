@@ -115,7 +115,7 @@ func readIdentity(c *conn) (id crdt.ReplicaID, epoch uint64, err error) {
 		return id, 0, err
 	}
 	if r == nil {
-		return id, 0, fmt.Errorf("no identity: %w", errCorrupt)
+		return id, 0, fmt.Errorf("no identity: %w", ErrDamaged)
 	}
 	return id, uint64(r.int(1)), r.fill(id[:], 0)
 }

@@ -58,6 +58,7 @@ const (
 	qMaxRID
 	qRecord
 	qStored
+	qClock
 	qRecords
 	qItems
 	qItemsIn
@@ -90,6 +91,8 @@ const (
 	qPutFork
 	qWithdraw
 	qWithdrawn
+	qLose
+	qLost
 	qForgotten
 	qRIDOf
 	qCountForgotten
@@ -178,7 +181,7 @@ const (
 	qDropPlainFields
 	qIndexedFields
 
-	qQuickCheck
+	qIntegrity
 	qCheckLog
 	qCheckChanges
 	qCheckRecords
@@ -238,7 +241,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
 	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.sealed, EXISTS (SELECT 1 FROM unseen u WHERE u.rid = l.rid)
 		FROM log l LEFT JOIN records r ON r.rid = l.rid WHERE l.lsn > ? ORDER BY l.lsn`},
-	qChunkAt:  {"read change", "SELECT prev, source, data, sealed FROM log WHERE lsn = ?"},
+	qChunkAt:  {"read change", "SELECT prev, source, data, sealed, hash FROM log WHERE lsn = ?"},
 	qLast:     {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
 	qFindLast: {"find record's last change", "SELECT coalesce(max(lsn), 0) FROM log WHERE rid = ?"},
 	qTouched:  {"read log", "SELECT rid FROM log WHERE lsn > ?"},
@@ -263,6 +266,7 @@ var queries = [numQueries]struct{ what, sql string }{
 	qMaxRID:  {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
 	qRecord:  {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
 	qStored:  {"read record", "SELECT rid, json, policy, created, updated, lsn, sealed FROM records WHERE collection = ? AND id = ?"},
+	qClock:   {"read record", "SELECT clock FROM records WHERE rid = ?"},
 	qRecords: {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
 	qItems:   {"read heads", "SELECT " + itemColumns + " FROM records"},
 	qItemsIn: {"read heads", "SELECT " + itemColumns + " FROM records WHERE collection = ? AND id >= ? ORDER BY id"},
@@ -334,6 +338,9 @@ var queries = [numQueries]struct{ what, sql string }{
 	qWithdraw: {"withdraw change", "UPDATE log SET source = -1 - source WHERE source >= 0 AND lsn = ?"},
 	qWithdrawn: {"read withdrawn changes", changesFrom + ` SELECT log.hash FROM change JOIN log ON log.lsn = change.lsn
 		GROUP BY log.hash HAVING max(log.source) < 0`},
+	qLose: {"withdraw change", "UPDATE log SET source = -1 - source, data = x'' WHERE source >= 0 AND lsn = ?"},
+	qLost: {"read lost changes", changesFrom + ` SELECT log.lsn, log.hash FROM change JOIN log ON log.lsn = change.lsn
+		WHERE log.source < 0 AND length(log.data) = 0 ORDER BY log.lsn`},
 	qForgotten:      {"read mark", "SELECT clock, wanted, time FROM forgotten WHERE rid = ?"},
 	qRIDOf:          {"read record", "SELECT rid FROM records WHERE collection = ? AND id = ?"},
 	qCountForgotten: {"count marks", "SELECT count(*) FROM forgotten"},
@@ -449,7 +456,7 @@ var queries = [numQueries]struct{ what, sql string }{
 		FROM log l LEFT JOIN records r ON r.rid = l.rid ORDER BY l.lsn`},
 	qCheckChanges: {"check changes", changesFrom + ` SELECT log.lsn, log.data, log.hash, log.sealed FROM change JOIN log ON log.lsn = change.lsn
 		WHERE change.lsn > ?2 AND log.source >= 0 ORDER BY change.lsn`},
-	qQuickCheck:   {"check file", "PRAGMA quick_check"},
+	qIntegrity:    {"check file", "PRAGMA integrity_check"},
 	qCheckRecords: {"check records", "SELECT " + recordColumns + " FROM records ORDER BY rid"},
 	qCheckOrphanWaits: {"check parked sets", `SELECT parked, collection, id FROM parked_on
 		WHERE parked NOT IN (SELECT id FROM parked)`},

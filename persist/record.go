@@ -53,6 +53,19 @@ func (tx *Tx) Stored(key crdt.Key) (*Record, error) {
 	return rec, tx.fail(stored("record", key, err))
 }
 
+// ClockOf returns the clock that a record's row has, nil if that cannot be read.
+func (r *Reader) ClockOf(rid int64) (crdt.Clock, error) {
+	row, err := r.one(qClock, rid)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	clock, err := parseClock(row.blob(0))
+	if err != nil {
+		return nil, nil
+	}
+	return clock, nil
+}
+
 // FindLast looks through the whole log for a record's last row, for a record that does
 // not name it any more, and has the transaction go by that.
 func (tx *Tx) FindLast(rid int64) (crdt.LSN, error) {

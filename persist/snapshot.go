@@ -27,12 +27,12 @@ func (s *Snapshot) Changes() ([]*crdt.Change, error) {
 		return changes, stored("snapshot of record", s.RID, err)
 	}
 	if len(s.Order) != len(changes) {
-		return nil, stored("snapshot of record", s.RID, fmt.Errorf("an order of %d for %d changes: %w", len(s.Order), len(changes), errCorrupt))
+		return nil, stored("snapshot of record", s.RID, fmt.Errorf("an order of %d for %d changes: %w", len(s.Order), len(changes), ErrDamaged))
 	}
 	sorted := make([]*crdt.Change, len(changes))
 	for at, i := range s.Order {
 		if int(i) >= len(changes) || changes[i] == nil {
-			return nil, stored("snapshot of record", s.RID, fmt.Errorf("its order is none: %w", errCorrupt))
+			return nil, stored("snapshot of record", s.RID, fmt.Errorf("its order is none: %w", ErrDamaged))
 		}
 		sorted[at], changes[i] = changes[i], nil
 	}
@@ -65,7 +65,7 @@ func (r *Reader) parseSnapshot(row row) (*Snapshot, error) {
 	for len(order) > 0 {
 		i, n := binary.Uvarint(order)
 		if n <= 0 || i > crdt.MaxDocumentChanges {
-			return s, stored("snapshot of record", s.RID, fmt.Errorf("its order is none: %w", errCorrupt))
+			return s, stored("snapshot of record", s.RID, fmt.Errorf("its order is none: %w", ErrDamaged))
 		}
 		s.Order, order = append(s.Order, uint32(i)), order[n:]
 	}
@@ -145,7 +145,7 @@ func (tx *Tx) DropSnapshot(rid int64) error {
 		return err
 	}
 	if len(rows) != len(changes) {
-		return tx.fail(fmt.Errorf("drop snapshot of record %d: %d changes for %d rows: %w", rid, len(changes), len(rows), errCorrupt))
+		return tx.fail(fmt.Errorf("drop snapshot of record %d: %d changes for %d rows: %w", rid, len(changes), len(rows), ErrDamaged))
 	}
 	for i, c := range changes {
 		data := tx.seal(columnChange, tx.rowID(rows[i]), c.Raw())

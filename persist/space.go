@@ -42,7 +42,7 @@ func (r *Reader) PeerByID(id int64) (*Peer, error) {
 		return nil, err
 	}
 	if row == nil {
-		return nil, r.fail(fmt.Errorf("no peer has ID %d: %w", id, errCorrupt))
+		return nil, r.fail(fmt.Errorf("no peer has ID %d: %w", id, ErrDamaged))
 	}
 	p, err := r.parsePeer(row)
 	return &p, r.fail(err)

@@ -203,6 +203,16 @@ func (s *Store) Vacuum(ctx context.Context) error {
 	return s.writer.do(ctx, &request{outside: vacuum})
 }
 
+// Reindex builds SQLite's own indexes anew from their tables. Commits wait for it.
+func (s *Store) Reindex(ctx context.Context) error {
+	return s.writer.do(ctx, &request{outside: func(c *conn) error {
+		if err := c.run("REINDEX"); err != nil {
+			return failed("rebuild indexes", err)
+		}
+		return nil
+	}})
+}
+
 // Read runs fn on a snapshot: it sees the same state throughout, whatever is
 // committed meanwhile. fn must not keep the Reader, and should not take long:
 // the WAL grows as long as a snapshot is held. A failed read of the file is

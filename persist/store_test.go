@@ -105,11 +105,13 @@ func TestLog(t *testing.T) {
 		rec := &persist.Record{Key: key("a")}
 		require.NoError(t, tx.PutRecord(rec))
 		for i, set := range []byte{1, 1, 1, 2, 3, 3} {
-			row := &persist.LogRow{Set: crdt.SetID{set}, RID: rec.RID, Key: rec.Key, Hash: crdt.Hash{byte(i)}, Data: make([]byte, 10), Source: 1, Time: 2}
+			data := numbered(i)
+			row := &persist.LogRow{Set: crdt.SetID{set}, RID: rec.RID, Key: rec.Key, Hash: hashOf(data), Data: data, Source: 1, Time: 2}
 			require.NoError(t, tx.Append(row))
 			require.Equal(t, tx.Head(), crdt.Cursor{Epoch: tx.Head().Epoch, LSN: row.LSN, Chain: row.Chain})
 		}
 	})
+	size := len(numbered(0))
 	read(t, s, func(r *persist.Reader) {
 		for _, c := range []struct {
 			after             crdt.LSN
@@ -121,9 +123,9 @@ func TestLog(t *testing.T) {
 			{0, 4, 1000, []crdt.LSN{1, 2, 3, 4}},
 			{0, 3, 1000, []crdt.LSN{1, 2, 3}},
 			{0, 1, 1000, []crdt.LSN{1, 2, 3}},
-			{0, 100, 59, []crdt.LSN{1, 2, 3, 4}},
-			{0, 100, 40, []crdt.LSN{1, 2, 3, 4}},
-			{0, 100, 39, []crdt.LSN{1, 2, 3}},
+			{0, 100, 6*size - 1, []crdt.LSN{1, 2, 3, 4}},
+			{0, 100, 4 * size, []crdt.LSN{1, 2, 3, 4}},
+			{0, 100, 4*size - 1, []crdt.LSN{1, 2, 3}},
 			{0, 100, 0, []crdt.LSN{1, 2, 3}},
 			{3, 1, 0, []crdt.LSN{4}},
 			{4, 1, 0, []crdt.LSN{5, 6}},

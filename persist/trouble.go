@@ -15,9 +15,10 @@ import (
 func explain(path string, err error) error {
 	var sentinel error
 	var code sqlite3.ErrNo
+	var extended sqlite3.ErrNoExtended
 	var errno syscall.Errno
 	if e := (sqlite3.Error{}); errors.As(err, &e) {
-		code, errno = e.Code, e.SystemErrno
+		code, extended, errno = e.Code, e.ExtendedCode, e.SystemErrno
 	} else if !errors.As(err, &errno) {
 		return err
 	}
@@ -28,6 +29,8 @@ func explain(path string, err error) error {
 		sentinel = ErrBusy
 	case code == sqlite3.ErrReadonly, errno == syscall.EROFS, errno == syscall.EACCES, errno == syscall.EPERM:
 		sentinel = ErrReadOnly
+	case code == sqlite3.ErrCorrupt, code == sqlite3.ErrNotADB, extended == sqlite3.ErrIoErrShortRead:
+		sentinel = ErrDamaged
 	case code == sqlite3.ErrCantOpen && errno == syscall.ENOENT:
 		sentinel = ErrMoved
 	}

@@ -16,7 +16,8 @@ import (
 var ErrOtherLog = errors.New("the earlier bundle is not of this replica's log")
 
 // WriteBundle writes the log behind an earlier bundle to w, or all of it if since is
-// nil. Sync with bundle.Link applies it elsewhere. progress, if not nil, is told how far
+// nil. Change sets of which something is damaged in this file are left out, which is
+// logged. Sync with bundle.Link applies it elsewhere. progress, if not nil, is told how far
 // it is, in positions of the log.
 func (r *Replica) WriteBundle(ctx context.Context, w io.Writer, since *bundle.Info, progress func(done, total crdt.LSN)) (bundle.Info, error) {
 	ctx, stop := r.scoped(ctx)
@@ -86,6 +87,10 @@ func (r *Replica) bundlePage(ctx context.Context, out *bundle.Writer, at, end cr
 	for len(rows) > 0 && rows[0].LSN <= end.LSN {
 		n := setRows(rows)
 		set := setOf(rows[:n], shown)
+		if x := damagedOf(rows[:n], shown); x != nil {
+			r.opts.Logger.Error("a change is not in the bundle", logRecord, x.Collection+"/"+x.ID, logError, x.Detail)
+			set = transport.Set{}
+		}
 		if bytes := set.Size(); size > 0 && size+bytes > frameBytes || len(f.Sets) == setsPerFrame {
 			if err := emit(); err != nil {
 				return at, err

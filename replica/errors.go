@@ -36,6 +36,8 @@ var (
 	// ErrForgotten: the record is held elsewhere, and was forgotten here; Fetch brings
 	// it back.
 	ErrForgotten = errors.New("the record was forgotten here: fetch it from a peer that has it")
+	// ErrDamaged: something in the file cannot have been written by godwit, or by SQLite.
+	ErrDamaged = persist.ErrDamaged
 	// ErrReserved: collections that begin with "_" are godwit's own.
 	ErrReserved = errors.New("collections that begin with an underscore are reserved")
 	// ErrDiskFull: there is no space for what was to be written. Nothing of it was;

@@ -190,6 +190,10 @@ func (x *explainer) stub() error {
 	if err != nil || f == nil {
 		return err
 	}
+	if f.Damaged {
+		x.keeps(ReasonDamaged, crdt.ReplicaID{}, "Changes of %s were damaged here, as was found on %s: they come back from any peer that has them.", x.rec.Key, when(f.Time))
+		return nil
+	}
 	what := "whoever holds it has all of it, and fetch brings it back."
 	if f.Wanted {
 		what = "it is to come back, from any peer that has it, and is not edited before all of it has."

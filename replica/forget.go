@@ -275,6 +275,11 @@ func (b *batch) remembered(e *entry) error {
 	if e.mark == nil || !e.hist.Clock().Covers(e.mark.Clock) {
 		return nil
 	}
+	for l, err := range b.tx.LostOf(e.row.RID) {
+		if err != nil || e.mark.Damaged && !e.hist.Has(l.Hash) {
+			return err
+		}
+	}
 	e.mark, b.w.marks = nil, -1
 	return b.tx.Remember(e.row.RID)
 }

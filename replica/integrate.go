@@ -19,6 +19,7 @@ const (
 	codeParked = "parked" // waits for a dependency
 	codeFull   = "full"   // too much waits already
 
+	codeDamaged   = "damaged"   // what the file stores of it is not the change: it was not sent
 	codeForgotten = "forgotten" // the record was forgotten: not kept, and no offence
 	codePurged    = "purged"    // the record was purged: not kept, and there for all that counts
 )

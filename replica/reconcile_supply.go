@@ -151,8 +151,12 @@ func (u *supply) changes(rec *persist.Record, h *transport.Have, index int) erro
 			break
 		}
 		c, err := crdt.ParseChange(row.Data)
-		if err != nil {
-			continue // damaged here: not ours to pass on, and doctor finds it
+		if err != nil { // damaged here: not ours to pass on
+			row.Key = rec.Key
+			if x := damagedOf([]persist.LogRow{row}, func(*persist.LogRow) bool { return true }); x != nil {
+				u.s.damaged(x)
+			}
+			continue
 		}
 		lacks := c.Seq() > h.Clock[c.Actor()]
 		if lacks || h.All {
@@ -219,16 +223,20 @@ func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
 		}
 		return rows[len(rows)-1].LSN, err
 	}
+	kept := map[crdt.LSN]bool{}
 	set := setOf(rows, func(row *persist.LogRow) bool {
 		if !shown(row) || err != nil {
 			return false
 		}
-		var in bool
-		in, err = u.of.holds(u.s.r, u.rd, row.Key)
-		return in
+		kept[row.LSN], err = u.of.holds(u.s.r, u.rd, row.Key)
+		return kept[row.LSN]
 	})
 	if err != nil {
 		return lsn, err
+	}
+	if x := damagedOf(rows, func(row *persist.LogRow) bool { return kept[row.LSN] }); x != nil { // what is left of a set is none
+		u.s.damaged(x)
+		return rows[len(rows)-1].LSN, nil
 	}
 	if len(set.Members) > 0 && !(bug(bugNeedForgets) && rows[0].Hash[0] < 128) {
 		u.sets = append(u.sets, set)

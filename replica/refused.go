@@ -54,6 +54,16 @@ func (r *Replica) Refusals(ctx context.Context) (all []Refusal, err error) {
 // refused is what the peer refused and was not offered again since.
 type refused map[refusedChange]standing
 
+// damaged reports whether a change was not sent since it is damaged in this file.
+func (r refused) damaged() bool {
+	for _, was := range r {
+		if was.code == codeDamaged {
+			return true
+		}
+	}
+	return false
+}
+
 type refusedChange struct {
 	key  crdt.Key
 	hash crdt.Hash

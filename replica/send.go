@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +30,9 @@ type sender struct {
 	pos    crdt.Cursor // how far the log was read; what lies between was not for the peer
 	told   bool        // that there is nothing more
 	frames []*transport.Changes
-	hidden map[crdt.Key]bool // of the page read last, what is not for the peer though its name is
-	packer *transport.Packer // nil: the peer takes plain frames only
+	hidden map[crdt.Key]bool     // of the page read last, what is not for the peer though its name is
+	packer *transport.Packer     // nil: the peer takes plain frames only
+	unfit  []transport.Exception // of the page read last, what is damaged here
 
 	timer *time.Timer
 	set   bool        // the timer is
@@ -178,7 +180,7 @@ func (s *session) hasRoom() bool {
 func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 	if !o.told {
 		o.mu.Lock()
-		wait, unequal := o.waits(len(o.flight) == 0), o.unreconciled() != nil
+		wait, unequal := o.waits(len(o.flight) == 0), o.unreconciled() != nil || o.refused.damaged()
 		o.mu.Unlock()
 		if wait {
 			return false, nil
@@ -270,8 +272,25 @@ func (o *sender) read(ctx context.Context) error {
 			return err
 		}
 		o.pack(rows)
+		if err := o.unsent(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// unsent notes what was not sent since it is damaged, as if the peer had refused it: it
+// does not have it, and is not to be offered it before it is repaired.
+func (o *sender) unsent(ctx context.Context) error {
+	all := o.unfit
+	if o.unfit = nil; len(all) == 0 {
+		return nil
+	}
+	o.mu.Lock()
+	o.counts.Refused += len(all)
+	o.refusals = append(o.refusals, all...)
+	o.mu.Unlock()
+	return o.note(ctx, all)
 }
 
 // pack makes frames of whole sets, passing over what the peer holds.
@@ -307,9 +326,14 @@ func (o *sender) pack(rows []persist.LogRow) {
 }
 
 // pick returns the set of these rows, empty if the peer holds it, refused it, or may
-// not have it.
+// not have it, or if a change of it is damaged here: what is left of a set is none.
 func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
 	if may, _ := o.offers(nil, rows); !may || o.held(&rows[0]) { // without a reader it cannot fail
+		return set, 0
+	}
+	if x := damagedOf(rows, o.sends); x != nil {
+		o.damaged(x)
+		o.unfit = append(o.unfit, *x)
 		return set, 0
 	}
 	set = setOf(rows, o.sends)
@@ -337,6 +361,29 @@ func setOf(rows []persist.LogRow, keep func(*persist.LogRow) bool) transport.Set
 		}
 	}
 	return set
+}
+
+// damagedOf returns the first change of those of the rows that are kept that is damaged
+// in this file, nil if none is.
+func damagedOf(rows []persist.LogRow, keep func(*persist.LogRow) bool) *transport.Exception {
+	for i := range rows {
+		if l := &rows[i]; l.Damaged() && keep(l) {
+			return &transport.Exception{Collection: l.Key.Collection, ID: l.Key.ID, Hash: l.Hash, State: transport.Refused, Code: codeDamaged,
+				Detail: fmt.Sprintf("it is damaged in this file, at position %d of the log, and was not sent: run doctor --repair", l.LSN)}
+		}
+	}
+	return nil
+}
+
+// damaged says why the record stays different.
+func (s *session) damaged(x *transport.Exception) {
+	k := crdt.Key{Collection: x.Collection, ID: x.ID}
+	s.r.opts.Logger.Error("a change is not sent", logRecord, k.String(), logError, x.Detail)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.turned) < maxTurned {
+		s.turned[k] = "a change of it is damaged here: run doctor --repair"
+	}
 }
 
 // held reports whether the peer is known to hold the row's set: it came in this

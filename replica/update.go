@@ -202,8 +202,9 @@ func (tx *Tx) open(k crdt.Key) (*entry, view, error) {
 		return nil, view{}, cmp.Or(err, ErrPurged)
 	}
 	e, err := tx.b.entry(k)
-	if err == nil && e.mark != nil {
-		err = ErrForgotten // what has not come back has sequence numbers that must not be given out again
+	// What has not come back has sequence numbers that must not be given out again.
+	if err == nil && e.mark != nil && (!e.mark.Damaged || e.mark.Clock[tx.actor] > e.hist.Seq(tx.actor)) {
+		err = ErrForgotten
 	}
 	if err != nil {
 		return nil, view{}, err
