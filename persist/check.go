@@ -3,6 +3,7 @@ package persist
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -31,7 +32,7 @@ func (p Problem) String() string {
 
 // What a person can do about a problem.
 const (
-	adviceRestore = "Sync what is here to another replica, then restore a backup or start a new replica and sync it"
+	adviceRestore = "doctor --repair --from a peer brings it back; without a peer, restore a backup"
 	adviceRebuild = "Rewrite the record from its changes"
 	adviceIndex   = "Drop the index and declare it again"
 	advicePurge   = "Purge the record again"
@@ -56,7 +57,7 @@ const (
 // The error is that of reading, or ctx's; problems are none.
 func (s *Store) Check(ctx context.Context, each func(Problem)) error {
 	return s.Read(ctx, func(r *Reader) error {
-		k := &checker{ctx: ctx, r: r, each: each, last: make(map[int64]crdt.LSN)}
+		k := &checker{ctx: ctx, r: r, each: each, last: make(map[int64]crdt.LSN), spoiled: make(map[string]bool)}
 		for _, check := range []func() error{k.file, k.log, k.records, k.snapshots, k.parked, k.unseen, k.indexes} {
 			if err := check(); err != nil {
 				return err
@@ -71,6 +72,8 @@ type checker struct {
 	r    *Reader
 	each func(Problem)
 	last map[int64]crdt.LSN // by rid, the record's last row of the log
+
+	spoiled map[string]bool // collections with a stored value that is none: its indexes say nothing
 }
 
 // file asks SQLite.
@@ -159,8 +162,13 @@ func (k *checker) records() error {
 		}
 		rec, err := k.r.parseRecord(row)
 		if err != nil {
+			k.spoiled[rec.Key.Collection] = true
 			k.each(Problem{Kind: "row", Key: rec.Key, Detail: err.Error(), Advice: adviceRebuild})
 			continue
+		}
+		if rec.JSON != nil && !json.Valid(rec.JSON) {
+			k.spoiled[rec.Key.Collection] = true
+			k.each(Problem{Kind: "row", Key: rec.Key, Detail: "the stored value is no JSON", Advice: adviceRebuild})
 		}
 		if err := k.record(rec); err != nil {
 			return err

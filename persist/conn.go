@@ -94,7 +94,13 @@ func (c *conn) pragma(sql string) (driver.Value, error) {
 	return dest[0], nil
 }
 
-func (c *conn) prepare(q query) (*stmt, error) { return c.prepareSQL(queries[q].what, queries[q].sql) }
+func (c *conn) prepare(q query) (*stmt, error) {
+	st, err := c.prepareSQL(queries[q].what, queries[q].sql)
+	if e := (sqlite3.Error{}); errors.As(err, &e) && e.Code == sqlite3.ErrError {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err) // the schema is not ours any more
+	}
+	return st, err
+}
 
 func (c *conn) prepareSQL(what, sql string) (*stmt, error) {
 	s, err := c.db.PrepareContext(context.Background(), sql)

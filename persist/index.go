@@ -3,8 +3,11 @@ package persist
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/mattn/go-sqlite3"
 
 	"github.com/godwitdb/godwit/crdt"
 )
@@ -172,6 +175,9 @@ func (k *checker) indexes() error {
 		return err
 	}
 	for _, x := range all {
+		if k.spoiled[x.Collection] {
+			continue // it is built again when the record is repaired
+		}
 		path, err := fieldPath(x.Field)
 		if err != nil {
 			return err
@@ -188,6 +194,9 @@ func (k *checker) indexes() error {
 					c.arg(x.Collection) + " AND r.deleted = 0 AND f.key = " + key + ") ORDER BY f.id")
 			}
 			for row, err := range k.r.dynamic(k.ctx, c) {
+				if e := (sqlite3.Error{}); errors.As(err, &e) && e.Code == sqlite3.ErrError {
+					return fmt.Errorf("index on %s of %s: %w: %w", x.Field, x.Collection, ErrDamaged, err)
+				}
 				if err != nil {
 					return err
 				}

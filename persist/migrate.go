@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/mattn/go-sqlite3"
+
 	"github.com/godwitdb/godwit/crdt"
 )
 
@@ -80,6 +82,9 @@ func migrateOnce(c *conn, migrations []string, h *Hooks) (done bool, err error) 
 	n, _ := version.(int64)
 	if n < int64(len(migrations)) {
 		if err := applyMigration(c, n, migrations[n], h); err != nil {
+			if e := (sqlite3.Error{}); errors.As(err, &e) && e.Code == sqlite3.ErrError {
+				err = fmt.Errorf("%w: %w", ErrDamaged, err) // it is not of that version
+			}
 			return true, fmt.Errorf("migrate schema to version %d: %w", n+1, err)
 		}
 	}

@@ -26,6 +26,11 @@ func openWriter(ctx context.Context, path string, opts *Options, v *vault) (*con
 	if err := inspect(path, opts.BusyTimeout); err != nil {
 		return nil, err
 	}
+	if opts.Synchronous == Full {
+		if err := inspectWAL(path); err != nil {
+			return nil, err
+		}
+	}
 	c, err := connect(path, "rwc")
 	if err != nil {
 		return nil, err
@@ -146,12 +151,30 @@ func inspectHeader(path string) error {
 		}
 	}
 	switch {
+	case errors.Is(noDatabase(err), ErrNotOurs) && looksOurs(path):
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	case err != nil:
 		return noDatabase(err)
 	case id != int64(applicationID):
 		return ErrNotOurs
 	}
 	return checkVersion(v)
+}
+
+// looksOurs reports whether a file that SQLite takes for no database begins like one of
+// ours, but for some bytes. If this process has it open all the same, that opening loses
+// its locks by this.
+func looksOurs(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var b [100]byte
+	if _, err := io.ReadFull(f, b[:]); err != nil {
+		return false
+	}
+	return binary.BigEndian.Uint32(b[68:]) == applicationID
 }
 
 // header reads whose file it is, and the schema's version, through a connection that
@@ -185,7 +208,11 @@ func checkVersion(v any) error {
 	if err != nil {
 		return err
 	}
-	if n, _ := v.(int64); n > int64(len(migrations)) {
+	n, _ := v.(int64)
+	if n < 0 {
+		return fmt.Errorf("schema version %d: %w", n, ErrDamaged)
+	}
+	if n > int64(len(migrations)) {
 		return fmt.Errorf("schema version %d, this program knows %d: %w", n, len(migrations), ErrNewerSchema)
 	}
 	return nil

@@ -17,6 +17,8 @@ const (
 	qSetSealing
 	qIdentity
 	qInsertIdentity
+	qSetIdentity
+	qKeepActor
 	qSpace
 	qSetSpace
 	qOutboxCleared
@@ -210,6 +212,8 @@ var queries = [numQueries]struct{ what, sql string }{
 	qSetSealing:     {"write state of the encryption", "UPDATE encryption SET version = ?, last = ?, kdf = ?, box = ?"},
 	qIdentity:       {"read identity", "SELECT replica, epoch FROM meta"},
 	qInsertIdentity: {"write identity", "INSERT INTO meta (one, replica, epoch, created) VALUES (1, ?, ?, ?)"},
+	qSetIdentity:    {"write identity", "UPDATE meta SET replica = ?, space = ?"},
+	qKeepActor:      {"write incarnation", "INSERT OR IGNORE INTO actors (actor, created) VALUES (?, 0)"},
 	qSpace:          {"read space", "SELECT space FROM meta"},
 	qSetSpace:       {"write space", "UPDATE meta SET space = ?"},
 	qOutboxCleared:  {"read outbox", "SELECT outbox_cleared FROM meta"},

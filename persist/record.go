@@ -3,6 +3,7 @@ package persist
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"fmt"
 	"iter"
 
@@ -53,6 +54,51 @@ func (tx *Tx) Stored(key crdt.Key) (*Record, error) {
 	return rec, tx.fail(stored("record", key, err))
 }
 
+// Spoiled returns a record as Stored does, nil if there is none, for whoever computes its
+// value anew: JSON is nil if what is stored is none. An index cannot be kept up to date
+// from such a value: then those of the collection are to be built again, and were emptied.
+func (tx *Tx) Spoiled(key crdt.Key) (rec *Record, indexed bool, err error) {
+	row, err := tx.one(qStored, key.Collection, key.ID)
+	if err != nil || row == nil {
+		return nil, false, err
+	}
+	rec = &Record{
+		RID: row.int(0), Key: key, PolicyVersion: row.int(2), Created: row.int(3), Updated: row.int(4), LSN: crdt.LSN(row.int(5)),
+	}
+	text := row.textBytes(1)
+	if sealed := row.int(6); tx.canOpen(sealed) {
+		rec.JSON, err = tx.unseal(sealed, columnView, tx.rowID(rec.RID), text)
+	}
+	if err == nil && (text == nil || json.Valid(rec.JSON)) {
+		return rec, false, nil
+	}
+	rec.JSON = nil
+	all, err := tx.Indexes(key.Collection)
+	for _, x := range all {
+		if err == nil {
+			_, err = tx.DropIndex(key.Collection, x.Field)
+		}
+		if err == nil {
+			_, err = tx.EnsureIndex(key.Collection, x.Field)
+		}
+	}
+	return rec, len(all) > 0, err
+}
+
+// RIDOf returns a record's RID, 0 if there is none.
+func (r *Reader) RIDOf(key crdt.Key) (int64, error) {
+	row, err := r.one(qRIDOf, key.Collection, key.ID)
+	if err != nil || row == nil {
+		return 0, err
+	}
+	return row.int(0), nil
+}
+
+// canOpen reports whether there is a key of the number, or none is needed.
+func (r *Reader) canOpen(sealed int64) bool {
+	return sealed == 0 && r.sealing.plain() || r.sealing.keys[sealed] != nil
+}
+
 // ClockOf returns the clock that a record's row has, nil if that cannot be read.
 func (r *Reader) ClockOf(rid int64) (crdt.Clock, error) {
 	row, err := r.one(qClock, rid)
@@ -64,6 +110,19 @@ func (r *Reader) ClockOf(rid int64) (crdt.Clock, error) {
 		return nil, nil
 	}
 	return clock, nil
+}
+
+// HeadsOf returns the heads that a record's row has, nil if they cannot be read.
+func (r *Reader) HeadsOf(rid int64) (crdt.Heads, error) {
+	it, ok, err := r.ItemAt(rid)
+	if err != nil || !ok {
+		return nil, err
+	}
+	heads, err := parseHeads(it.Heads)
+	if err != nil {
+		return nil, nil
+	}
+	return heads, nil
 }
 
 // FindLast looks through the whole log for a record's last row, for a record that does

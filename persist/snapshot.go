@@ -57,19 +57,24 @@ func (r *Reader) parseSnapshot(row row) (*Snapshot, error) {
 	if err != nil {
 		return s, stored("snapshot of record", s.RID, err)
 	}
+	return s, s.parse(data)
+}
+
+// parse reads what append wrote.
+func (s *Snapshot) parse(data []byte) error {
 	doc, order, err := crdt.NextChunk(data)
 	if err != nil {
-		return s, stored("snapshot of record", s.RID, err)
+		return stored("snapshot of record", s.RID, err)
 	}
 	s.Document = doc
 	for len(order) > 0 {
 		i, n := binary.Uvarint(order)
 		if n <= 0 || i > crdt.MaxDocumentChanges {
-			return s, stored("snapshot of record", s.RID, fmt.Errorf("its order is none: %w", ErrDamaged))
+			return stored("snapshot of record", s.RID, fmt.Errorf("its order is none: %w", ErrDamaged))
 		}
 		s.Order, order = append(s.Order, uint32(i)), order[n:]
 	}
-	return s, nil
+	return nil
 }
 
 // Snapshot returns the record's snapshot, nil if it has none. A damaged one is an

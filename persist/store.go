@@ -207,7 +207,7 @@ func (s *Store) Vacuum(ctx context.Context) error {
 func (s *Store) Reindex(ctx context.Context) error {
 	return s.writer.do(ctx, &request{outside: func(c *conn) error {
 		if err := c.run("REINDEX"); err != nil {
-			return failed("rebuild indexes", err)
+			return fmt.Errorf("rebuild indexes: %w", explain(s.path, err))
 		}
 		return nil
 	}})

@@ -54,7 +54,7 @@ func (r *Replica) checkPage(ctx context.Context, collection, after string, each 
 			}
 			if err := checkRecord(rd, rec, v); err != nil {
 				each(Problem{Kind: "record", Key: rec.Key, LSN: rec.LSN, Detail: err.Error(),
-					Advice: "restore the file from a copy, or sync a new replica from a peer"})
+					Advice: "doctor --repair brings it in order, with --from a peer also when its changes are damaged"})
 			}
 		}
 		return ctx.Err()

@@ -38,6 +38,8 @@ var (
 	ErrForgotten = errors.New("the record was forgotten here: fetch it from a peer that has it")
 	// ErrDamaged: something in the file cannot have been written by godwit, or by SQLite.
 	ErrDamaged = persist.ErrDamaged
+	// ErrNotOurs: the file is no godwit replica. It was not modified.
+	ErrNotOurs = persist.ErrNotOurs
 	// ErrReserved: collections that begin with "_" are godwit's own.
 	ErrReserved = errors.New("collections that begin with an underscore are reserved")
 	// ErrDiskFull: there is no space for what was to be written. Nothing of it was;

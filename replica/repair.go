@@ -183,12 +183,15 @@ func (b *batch) rewrite(k crdt.Key) error {
 	if again, err := b.purgeAgain(k); again || err != nil {
 		return err
 	}
-	stored, err := b.tx.Stored(k)
+	stored, indexed, err := b.tx.Spoiled(k)
 	if err != nil {
 		return err
 	}
 	if stored == nil {
 		return ErrNotFound
+	}
+	if indexed {
+		b.tx.OnCommit(b.w.r.indexSoon)
 	}
 	e := &entry{row: *stored}
 	before := bytes.Clone(stored.JSON)

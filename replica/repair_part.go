@@ -21,7 +21,9 @@ func (b *batch) part(k crdt.Key) (apart bool, err error) {
 		return false, err
 	}
 	if len(p.Gone)+len(p.Lost) == 0 {
-		return false, b.rewrite(k)
+		if short, err := b.short(p); !short || err != nil {
+			return false, errors.Join(err, b.rewrite(k))
+		}
 	}
 	if err := b.tx.Part(&p.Parting); err != nil {
 		return false, err
@@ -56,22 +58,22 @@ type waiting struct {
 
 // survey reads the record's changes in the order of the log, and sorts them.
 func (b *batch) survey(k crdt.Key) (*parting, error) {
-	stored, err := b.tx.Stored(k)
+	rid, err := b.tx.RIDOf(k)
 	if err != nil {
 		return nil, err
 	}
-	if stored == nil {
+	if rid == 0 {
 		return nil, ErrNotFound
 	}
-	p := &parting{Parting: persist.Parting{RID: stored.RID}, hist: crdt.NewHistory(), clock: crdt.Clock{}, waiting: map[string]*waiting{}}
-	if p.clock, err = b.clockOf(stored.RID); err != nil {
+	p := &parting{Parting: persist.Parting{RID: rid}, hist: crdt.NewHistory(), clock: crdt.Clock{}, waiting: map[string]*waiting{}}
+	if p.clock, err = b.clockOf(rid); err != nil {
 		return nil, err
 	}
-	if _, err := b.tx.FindLast(stored.RID); err != nil {
+	if _, err := b.tx.FindLast(rid); err != nil {
 		return nil, err
 	}
 	var rows []persist.LogRow
-	for row, err := range b.tx.ChangesBack(stored.RID) {
+	for row, err := range b.tx.ChangesBack(rid) {
 		if err != nil {
 			return nil, err
 		}
@@ -82,6 +84,16 @@ func (b *batch) survey(k crdt.Key) (*parting, error) {
 		p.sort(row, lacks)
 	}
 	return p, nil
+}
+
+// short reports whether the record's row tells of changes that nothing is left of: a head
+// that is not there, and sequence numbers, both.
+func (b *batch) short(p *parting) (bool, error) {
+	if p.hist.Clock().Covers(p.clock) {
+		return false, nil
+	}
+	heads, err := b.tx.HeadsOf(p.RID)
+	return slices.ContainsFunc(heads, func(h crdt.Hash) bool { return !p.hist.Has(h) }), err
 }
 
 // sort puts one change where it belongs.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/godwitdb/godwit/crdt"
@@ -8,7 +10,9 @@ import (
 )
 
 type doctorCmd struct {
-	Repair bool `help:"First repair what is stored of records beside their changes, and the forked records of which the branch held here gives way."`
+	Repair bool   `help:"First repair what is damaged, and the forked records of which the branch held here gives way."`
+	From   string `placeholder:"URL" help:"With --repair: fetch damaged changes again from the space at this URL."`
+	linkFlags
 }
 
 // Help is shown by --help.
@@ -18,8 +22,13 @@ the forked records, the change sets that wait for another change, the refused ch
 this replica that a peer refused: they are sent again when that lets this replica write more, or the record changes. Exits
 with 1 when the file has a problem; what is forked, waits or was refused is none.
 
---repair first computes anew, from the changes of records, what is stored beside them: values, heads, clocks. Damaged changes
-are none of that: they are named, and stay as they are.
+--repair first computes anew, from the changes of records, what is stored beside them: values, heads, clocks, indexes. Damaged
+changes are named. With --from they are taken out of their records and fetched again from a peer; what builds on them
+waits in the file meanwhile, and nothing that can be read is lost. What the peer does not have either is listed as lost, and comes
+with a later sync from whoever has it. Damaged changes are never sent.
+
+When pages of the file cannot be read, or the log in it does not hold together, --repair makes a new file of all that can be
+read, as the same replica, and keeps the damaged one beside it as FILE.damaged-1. No other program may have it open then.
 
 A record is forked when a program was copied with its actor, and both copies wrote: two changes have one name, and no
 Automerge takes the second. --repair writes one of the branches anew under other actors; it says for each fork whether
@@ -28,6 +37,7 @@ Without --repair nothing is changed.
 
     godwit doctor
     godwit doctor --repair
+    godwit doctor --repair --from https://hub.example/spaces/crew
     godwit doctor --json`
 }
 
@@ -38,6 +48,14 @@ type diagnosis struct {
 	Parked      []parkedLine  `json:"parked"`
 	Quarantined []refusedLine `json:"quarantined"`
 	Denied      []refusedLine `json:"denied"` // by the peer
+	Lost        []lostLine    `json:"lost"`
+}
+
+// lostLine is a change that was damaged and that nobody has brought back.
+type lostLine struct {
+	Collection string `json:"collection"`
+	ID         string `json:"id"`
+	Hash       string `json:"hash"` // "" if not even that is known
 }
 
 type problemLine struct {
@@ -84,13 +102,16 @@ type refusedLine struct {
 
 // Run checks the replica.
 func (c *doctorCmd) Run(e *env) error {
-	d := diagnosis{Problems: []problemLine{}, Forked: []forkLine{}, Parked: []parkedLine{}, Quarantined: []refusedLine{}, Denied: []refusedLine{}}
-	err := e.replica(mustExist, func(r *replica.Replica) error {
-		if c.Repair {
-			if err := repair(e, r); err != nil {
-				return err
-			}
+	d := diagnosis{Problems: []problemLine{}, Forked: []forkLine{}, Parked: []parkedLine{}, Quarantined: []refusedLine{}, Denied: []refusedLine{}, Lost: []lostLine{}}
+	if c.From != "" && !c.Repair {
+		return usagef("--from goes with --repair")
+	}
+	if c.Repair {
+		if err := c.repair(e); err != nil {
+			return err
 		}
+	}
+	err := e.replica(mustExist, func(r *replica.Replica) error {
 		if err := d.addForks(e, r, c.Repair); err != nil {
 			return err
 		}
@@ -106,6 +127,13 @@ func (c *doctorCmd) Run(e *env) error {
 		d.addHeld(held)
 		if err != nil {
 			return err
+		}
+		lost, err := r.Lost(e.ctx)
+		if err != nil {
+			return err
+		}
+		for _, l := range lost {
+			d.Lost = append(d.Lost, lostLine{l.Key.Collection, l.Key.ID, hashName(l.Hash)})
 		}
 		return d.addDenied(e, r)
 	})
@@ -123,16 +151,75 @@ func (c *doctorCmd) Run(e *env) error {
 	return err
 }
 
-// repair rewrites what follows from changes, and says of which records.
-func repair(e *env, r *replica.Replica) error {
-	done, err := r.Repair(e.ctx)
+// repair repairs what it can, in a new file if need be, and says what that was.
+func (c *doctorCmd) repair(e *env) error {
+	broken, err := c.mend(e)
+	if !broken {
+		return err
+	}
+	key, err := e.key.key()
+	if err != nil {
+		return err
+	}
+	s, err := replica.Salvage(e.ctx, e.db, &replica.Options{Key: key, Logger: e.logger()})
+	if err != nil {
+		return err
+	}
+	e.note("made a new file of what can be read: %d records, %d changes; the damaged one is %s", s.Records, s.Changes, s.Copy)
+	for _, m := range s.Missing {
+		e.note("nothing can be read at positions %d to %d of the old log", m.From, m.To)
+	}
+	if s.Unnamed > 0 {
+		e.note("of %d changes it is not known which record they are of", s.Unnamed)
+	}
+	if c.From == "" {
+		e.note("to fetch what is missing: godwit doctor --repair --from URL")
+	}
+	_, err = c.mend(e)
+	return err
+}
+
+// mend repairs the file as it is, from the peer if one is named, and says what it did;
+// broken says that this takes a new file.
+func (c *doctorCmd) mend(e *env) (broken bool, err error) {
+	var done replica.Repaired
+	err = e.replica(mustExist, func(r *replica.Replica) (err error) {
+		if c.From == "" {
+			done, err = r.Repair(e.ctx)
+			return err
+		}
+		dial, err := c.peer(c.From)
+		if err != nil {
+			return err
+		}
+		link, hangUp, err := dial(r)
+		if err != nil {
+			return err
+		}
+		defer hangUp()
+		done, err = r.RepairFrom(e.ctx, link)
+		return err
+	})
 	for _, k := range done.Rewritten {
 		e.note("rewrote %s from its changes", k)
+	}
+	for _, k := range done.Parted {
+		e.note("took the damaged changes out of %s, to be fetched again", k)
 	}
 	for _, d := range done.Damaged {
 		e.note("cannot repair %s: %v", d.Key, d.Err)
 	}
-	return err
+	if len(done.Damaged) > 0 && c.From == "" {
+		e.note("to fetch damaged changes again from a peer: godwit doctor --repair --from URL")
+	}
+	return len(done.Broken) > 0 || errors.Is(err, replica.ErrDamaged) || errors.Is(err, replica.ErrNotOurs), err
+}
+
+func hashName(h crdt.Hash) string {
+	if h == (crdt.Hash{}) {
+		return ""
+	}
+	return h.String()
 }
 
 // addForks lists what is forked, after it was repaired if that is asked for.
@@ -225,6 +312,9 @@ func (d *diagnosis) print(e *env) {
 	}
 	for _, q := range d.Denied {
 		e.printf("denied   %s/%s by %s: %s: %s\n", q.Collection, q.ID, q.Peer, q.Code, q.Detail)
+	}
+	for _, l := range d.Lost {
+		e.printf("lost     %s/%s: change %s was damaged here, and no peer has brought it back yet\n", l.Collection, l.ID, cmp.Or(l.Hash, "of unknown hash"))
 	}
 	if len(d.Problems) == 0 {
 		e.printf("%s has no problems\n", e.db)

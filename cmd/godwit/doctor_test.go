@@ -60,7 +60,7 @@ func TestDoctorLists(t *testing.T) {
 	require.Contains(t, text, "of ab00000000000000, for [notes/1]: misses another")
 	require.Contains(t, text, "refused  notes/1 from ab00000000000000: encoding: a column twice")
 	require.JSONEq(t, `{"problems":[],"forked":[],"denied":[],
-		"parked":[{"peer":"ab00000000000000","set":"00000000000000000000000000000000","waits":["notes/1"],"reason":"misses another","time":1}],
+		"lost":[],"parked":[{"peer":"ab00000000000000","set":"00000000000000000000000000000000","waits":["notes/1"],"reason":"misses another","time":1}],
 		"quarantined":[{"peer":"ab00000000000000","collection":"notes","id":"1",
 			"hash":"`+strings.Repeat("0", 64)+`","code":"encoding","detail":"a column twice","time":2}]}`,
 		mustGodwit(t, "--db", file, "doctor", "--json"))

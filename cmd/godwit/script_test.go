@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 //	forge TOKEN none|hs256 FILE writes a token that nobody has issued
 //	http-get STATUS URL         prints a page
 //	await-metric URL SERIES VALUE
+//	harm DB SQL                 runs SQL behind the store's back
+//	harm DB page N              overwrites a page
 //	certificate NAME [CA]       writes NAME.pem and NAME.key, signed by CA
 func TestScript(t *testing.T) {
 	countries, err := filepath.Abs("../../examples/offline/countries.json")
@@ -59,6 +61,7 @@ func TestScript(t *testing.T) {
 			"start": cmdStart, "await": cmdAwait, "signal": cmdSignal, "finish": cmdFinish,
 			"code": cmdCode, "same-heads": cmdSameHeads, "forge": cmdForge, "certificate": cmdCertificate,
 			"http-get": cmdHTTPGet, "await-metric": cmdAwaitMetric,
+			"harm": cmdHarm,
 		},
 	})
 }
