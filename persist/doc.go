@@ -70,6 +70,27 @@
 // a transaction, which fixes what it sees and keeps commits from starting it again.
 // VACUUM INTO would give a smaller file, but says nothing on its way and cannot be ended.
 //
+// # Damage
+//
+// Pages have no checksums, changes do: a log row's bytes have to give its hash, rows the
+// running hash, and a record's row has to follow from its changes. What is none of these is
+// not noticed (when a peer was seen last), or makes no difference to what the
+// records are. Check asks SQLite for all it knows too (integrity_check, since an index that
+// does not fit its table hides records).
+//
+// Salvage does not ask SQLite to read a damaged file. Reading on behind a bad page by
+// row numbers was considered: one bad inner page, or the first one, takes the whole table
+// along, though its leaves are sound. So pages are read one by one, in the file and in the
+// WAL, and rows told by their shape (internal/sqlitefile); then it does not matter what is damaged.
+// Changes are trusted by their hash, and whose they are by the running hash. The
+// new file gets a new epoch: positions that cannot be read leave no gaps in it.
+//
+// A WAL ends at its first bad frame, says SQLite, and writes over what follows. With FULL
+// that is damage if whole transactions follow (inspectWAL), since none is begun before the
+// one before is on the disk; then the file is not opened, so that they are not overwritten.
+// A bad frame in the very last transaction cannot be told from a power cut: its end is
+// lost, as that would be. Opening reads the WAL for that, if there is one.
+//
 // # Queries
 //
 // A condition compares keys (query_key.go): one SQLite value for whatever a field holds,

@@ -61,6 +61,7 @@ const (
 	qRecord
 	qStored
 	qClock
+	qClearView
 	qRecords
 	qItems
 	qItemsIn
@@ -267,14 +268,15 @@ var queries = [numQueries]struct{ what, sql string }{
 	qFillRow:      {"fill log row", "UPDATE log SET data = ?, sealed = ? WHERE lsn = ?"},
 	qDropSnapshot: {"drop snapshot", "DELETE FROM snapshots WHERE rid = ?"},
 
-	qMaxRID:  {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
-	qRecord:  {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
-	qStored:  {"read record", "SELECT rid, json, policy, created, updated, lsn, sealed FROM records WHERE collection = ? AND id = ?"},
-	qClock:   {"read record", "SELECT clock FROM records WHERE rid = ?"},
-	qRecords: {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
-	qItems:   {"read heads", "SELECT " + itemColumns + " FROM records"},
-	qItemsIn: {"read heads", "SELECT " + itemColumns + " FROM records WHERE collection = ? AND id >= ? ORDER BY id"},
-	qItem:    {"read heads", "SELECT " + itemColumns + " FROM records WHERE rid = ?"},
+	qMaxRID:    {"read last record", "SELECT coalesce(max(rid), 0) FROM records"},
+	qRecord:    {"read record", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id = ?"},
+	qStored:    {"read record", "SELECT rid, json, policy, created, updated, lsn, sealed FROM records WHERE collection = ? AND id = ?"},
+	qClearView: {"remove record's value", "UPDATE records SET json = NULL WHERE rid = ?"},
+	qClock:     {"read record", "SELECT clock FROM records WHERE rid = ?"},
+	qRecords:   {"read records", "SELECT " + recordColumns + " FROM records WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"},
+	qItems:     {"read heads", "SELECT " + itemColumns + " FROM records"},
+	qItemsIn:   {"read heads", "SELECT " + itemColumns + " FROM records WHERE collection = ? AND id >= ? ORDER BY id"},
+	qItem:      {"read heads", "SELECT " + itemColumns + " FROM records WHERE rid = ?"},
 	qCollections: {"read collections", `WITH RECURSIVE c (name) AS (SELECT min(collection) FROM records
 		UNION ALL SELECT (SELECT min(collection) FROM records WHERE collection > c.name) FROM c WHERE c.name IS NOT NULL)
 		SELECT name FROM c WHERE name <> ''`}, // one step a collection, DISTINCT would take one a record

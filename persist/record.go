@@ -78,6 +78,11 @@ func (tx *Tx) Spoiled(key crdt.Key) (rec *Record, indexed bool, err error) {
 		if err == nil {
 			_, err = tx.DropIndex(key.Collection, x.Field)
 		}
+	}
+	if err == nil {
+		_, err = tx.exec(qClearView, rec.RID)
+	}
+	for _, x := range all {
 		if err == nil {
 			_, err = tx.EnsureIndex(key.Collection, x.Field)
 		}

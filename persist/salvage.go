@@ -141,7 +141,7 @@ func unused(path string) error {
 	if err == nil {
 		err = errors.Join(c.run("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; ROLLBACK"), c.close())
 	}
-	if isBusy(err) {
+	if errors.Is(explain(path, err), ErrBusy) {
 		return errInUse
 	}
 	return nil

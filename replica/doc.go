@@ -622,10 +622,29 @@
 // # Repair and explanations
 //
 // Repair goes by what Check finds, so it writes nothing to a file that is sound, and only
-// what follows from changes: heads, clock, value and place in the log of a record. The
-// change that is damaged is named. It is not fetched again from a peer: its row, with
-// position and chain, is what peers' cursors point into, and what Compact leaves of a row
-// shows that one without data is possible; filling one in from a peer is still to be done.
+// what follows from changes: heads, clock, value and place in the log of a record. What is
+// read from the log for others is held against its hash (persist.LogRow.Damaged), so damage
+// is not sent, by any path. The set it is in is left out whole, the change is noted
+// like one that the peer refused, and the peer is told that the sides may differ.
+//
+// RepairFrom does what forgetting and fetching do, for a part of a record: rows whose bytes
+// are not those of their hash are withdrawn and emptied, the record is marked as wanted,
+// and reconciliation brings what its clock lacks. What builds on the damaged changes cannot
+// stand in the log before them; it is parked, one set for all that wait for the same, and
+// integrates by itself. Filling the rows in where they are was considered: positions would
+// stay, but it takes a request and a way into the file of its own, and a change that nobody
+// has would keep the record unreadable for ever. A marked record can be written by
+// actors of which nothing is missing: their sequence numbers are not given out twice.
+//
+// Salvage (package persist) is for a file whose pages, or log, do not hold together. It
+// gives a file of the same kind as damage to single changes does, so RepairFrom goes on with
+// it. Its log is a new one, with a new epoch; peers reconcile. Change sets that lack a
+// member are sets of the others from then on.
+//
+// TestDamage damages a file by a bit or a page, its WAL, a snapshot, or a bundle, at random:
+// found or without effect, the rest readable, healed by a peer and then verified equal. A
+// change that no peer has is lost only with its own bytes, or with the length of its row.
+// -damage N -damage.seed S makes more of them, and replays one.
 //
 // Explain writes nothing down for its own sake. A record that was refused along with
 // another's change is found by the change set. What a link carries is known to the process
