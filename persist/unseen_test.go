@@ -13,22 +13,23 @@ import (
 func TestWithdrawnAndBack(t *testing.T) {
 	s := open(t, tempPath(t), nil)
 	interleaved(t, s)
+	two, four := hashOf(numbered(2)), hashOf(numbered(4))
 	withdrawn := func() (all []crdt.Hash) {
 		read(t, s, func(r *persist.Reader) { all = gather(t, r.WithdrawnOf(2)) })
 		return all
 	}
 	commit(t, s, func(tx *persist.Tx) {
-		require.NoError(t, tx.Withdraw(2, map[crdt.Hash]bool{{2}: true, {4}: true}))
+		require.NoError(t, tx.Withdraw(2, map[crdt.Hash]bool{two: true, four: true}))
 	})
-	require.ElementsMatch(t, []crdt.Hash{{2}, {4}}, withdrawn())
+	require.ElementsMatch(t, []crdt.Hash{two, four}, withdrawn())
 	commit(t, s, func(tx *persist.Tx) {
-		require.NoError(t, tx.Append(&persist.LogRow{Set: crdt.SetID{8}, RID: 2, Key: key("2"), Hash: crdt.Hash{2}, Data: []byte{2}}))
+		require.NoError(t, tx.Append(&persist.LogRow{Set: crdt.SetID{8}, RID: 2, Key: key("2"), Hash: two, Data: numbered(2)}))
 		rec, err := tx.Record(key("2"))
 		require.NoError(t, err)
 		rec.LSN = tx.Head().LSN
 		require.NoError(t, tx.PutRecord(rec))
 	})
-	require.Equal(t, []crdt.Hash{{4}}, withdrawn())
+	require.Equal(t, []crdt.Hash{four}, withdrawn())
 }
 
 // What a record shares sets with, as far as nobody was shown it.
@@ -91,7 +92,7 @@ func TestWhatAnOlderFileHasShown(t *testing.T) {
 		require.False(t, going)
 	})
 	require.NoError(t, s.Close())
-	raw(t, path, "DROP TABLE unseen; ALTER TABLE meta DROP COLUMN shown; PRAGMA user_version = 7")
+	raw(t, path, "DROP TABLE purged; DROP TABLE unseen; ALTER TABLE meta DROP COLUMN shown; PRAGMA user_version = 7")
 	s = open(t, path, nil)
 	read(t, s, func(r *persist.Reader) {
 		upTo, _, err := r.Shown("connected")
