@@ -25,6 +25,7 @@ type script struct {
 	big   bool
 	abort bool
 	wrote []crdt.Key      // keys that must have got a change
+	at    crdt.LSN        // of its last change
 	gate  <-chan struct{} // to be waited for within the update, unless nil
 }
 
@@ -103,8 +104,8 @@ func (n *node) update(s *script) {
 
 var errAbort = errors.New("changed my mind")
 
-func (n *node) apply(s *script) error {
-	return n.r.Update(context.Background(), func(tx *replica.Tx) error {
+func (n *node) apply(s *script) (err error) {
+	s.at, err = n.r.UpdateLSN(context.Background(), func(tx *replica.Tx) error {
 		if s.gate != nil {
 			<-s.gate
 		}
@@ -124,6 +125,7 @@ func (n *node) apply(s *script) error {
 		}
 		return nil
 	})
+	return err
 }
 
 // record tells the model what was acknowledged.
@@ -140,21 +142,21 @@ func (n *node) record(s *script, err error) {
 	}
 	need(err, "%s updates %s", n, s.name)
 	a := &acked{name: s.name}
+	logged := map[crdt.Key]crdt.Hash{}
+	for _, row := range n.readLog(s.at-crdt.LSN(len(s.wrote)), s.at) {
+		c, err := crdt.ParseChange(row.Data)
+		need(err, "%s: change %d of acknowledged update %s", n, row.LSN, s.name)
+		if c.Message() == s.name {
+			logged[row.Key], n.actor = row.Hash, c.Actor()
+		}
+	}
 	for _, k := range s.wrote {
 		n.w.model.keys[k] = true
-		h, err := n.r.History(context.Background(), k)
-		need(err, "%s: history of %s after acknowledged update %s", n, k, s.name)
-		found := false
-		for c := range h.Changes() {
-			if c.Message() == s.name {
-				a.members = append(a.members, member{k, c.Hash()})
-				n.actor = c.Actor()
-				found = true
-			}
-		}
-		if !found {
+		h, ok := logged[k]
+		if !ok {
 			failf("%s: update %s was acknowledged and has no change in %s", n, s.name, k)
 		}
+		a.members = append(a.members, member{k, h})
 	}
 	n.w.model.acks = append(n.w.model.acks, a)
 }

@@ -40,7 +40,7 @@ func (r *recording) end(w *world) {
 		return
 	}
 	for _, n := range w.nodes {
-		for _, row := range n.readLog() {
+		for _, row := range n.wholeLog() {
 			r.logs = append(r.logs, fmt.Sprintf("%s %d %s %s", n, row.LSN, row.Key, row.Hash))
 		}
 	}

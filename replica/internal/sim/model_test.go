@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing/synctest"
@@ -47,7 +48,7 @@ type holdings map[member][]byte
 
 func (n *node) holdings() holdings {
 	held := holdings{}
-	for _, row := range n.readLog() {
+	for _, row := range n.wholeLog() {
 		if len(row.Data) > 0 { // else it was forgotten
 			held[member{row.Key, row.Hash}] = row.Data
 		}
@@ -104,7 +105,7 @@ func (w *world) convergeLive() {
 	for _, e := range w.edges {
 		e[0].connect(e[1])
 	}
-	for wait, left := time.Second, patience; left > 0; wait, left = 2*wait, left-wait {
+	for wait, left := time.Second, min(patience, 3*time.Minute+6*w.every); left > 0; wait, left = 2*wait, left-wait {
 		time.Sleep(wait)
 		synctest.Wait()
 		if w.equal() == "" {
@@ -254,7 +255,7 @@ func (w *world) verify() {
 func (n *node) checkLog() {
 	held := holdings{}
 	end := crdt.LSN(0)
-	log := n.readLog()
+	log := n.wholeLog()
 	n.checkTimes(log)
 	for _, row := range log {
 		end = row.LSN
@@ -290,10 +291,13 @@ func (n *node) checkLog() {
 	}
 }
 
-// readLog reads the whole log, past the replica.
-func (n *node) readLog() (all []persist.LogRow) {
+// wholeLog reads the log, past the replica.
+func (n *node) wholeLog() []persist.LogRow { return n.readLog(0, math.MaxInt64) }
+
+// readLog reads the log behind one position and up to another.
+func (n *node) readLog(after, upTo crdt.LSN) (all []persist.LogRow) {
 	need(n.store.Read(context.Background(), func(r *persist.Reader) error {
-		for at, more := crdt.LSN(0), true; more; {
+		for at, more := max(after, 0), true; more && at < upTo; {
 			rows, err := r.Log(at, 1000, 1<<20)
 			if err != nil {
 				return err
@@ -305,5 +309,5 @@ func (n *node) readLog() (all []persist.LogRow) {
 		}
 		return nil
 	}), "log of %s", n)
-	return all
+	return slices.DeleteFunc(all, func(row persist.LogRow) bool { return row.LSN > upTo })
 }

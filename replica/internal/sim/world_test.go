@@ -69,7 +69,7 @@ func newWorld(p plan, dir string, out *outside, rec *recording) *world {
 	w.rng.IntN(p.of) // see crashAt
 	w.model.init()
 	w.big = w.rng.IntN(30) == 0
-	w.cache = pick(w.rng, []int{1, 20_000, 0}) // bytes: nothing stays, some, all
+	w.cache = pick(w.rng, []int{1, 20_000, 0, 0}) // bytes: nothing stays, some, all
 	w.every = pick(w.rng, []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute})
 	w.shape()
 	w.stick = newStick(w)
