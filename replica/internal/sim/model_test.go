@@ -49,7 +49,7 @@ type holdings map[member][]byte
 func (n *node) holdings() holdings {
 	held := holdings{}
 	for _, row := range n.wholeLog() {
-		if len(row.Data) > 0 { // else it was forgotten
+		if !row.Withdrawn() && len(row.Data) > 0 { // else it was forgotten or abandoned
 			held[member{row.Key, row.Hash}] = row.Data
 		}
 	}
@@ -259,7 +259,7 @@ func (n *node) checkLog() {
 	n.checkTimes(log)
 	for _, row := range log {
 		end = row.LSN
-		if len(row.Data) > 0 {
+		if !row.Withdrawn() && len(row.Data) > 0 {
 			held[member{row.Key, row.Hash}] = row.Data
 		}
 		seen, ok := n.seen[row.LSN]

@@ -48,6 +48,7 @@ func steps() []step {
 		{5, (*world).syncPart},
 		{2, (*world).fetch},
 		{3, (*world).forget},
+		{3, (*world).abandon},
 		{1, (*world).compact},
 	}
 }
@@ -232,6 +233,37 @@ func (w *world) forget() {
 		from.complain("forget: %v", err)
 	}
 	w.tally.forgotten += f.Forgotten
+}
+
+// abandon has a node give up something that a peer refused.
+func (w *world) abandon() {
+	synctest.Wait()
+	var refused []replica.Refusal
+	n := w.nodes[0]
+	for _, i := range w.rng.Perm(len(w.nodes)) {
+		n = w.nodes[i]
+		var err error
+		refused, err = n.r.Refusals(context.Background())
+		need(err, "refusals of %s", n)
+		if len(refused) > 0 {
+			break
+		}
+	}
+	if len(refused) == 0 {
+		return
+	}
+	k := pick(w.rng, refused).Key
+	done, err := n.r.Abandon(context.Background(), []crdt.Key{k}, nil)
+	w.note("%s abandons what was refused of %s: %d changes of %v (%v)", n, k, done.Changes, done.Records, err)
+	var held *replica.HeldError
+	if errors.As(err, &held) || errors.Is(err, replica.ErrForgotten) || errors.Is(err, replica.ErrNotRefused) {
+		return
+	}
+	need(err, "%s abandons %s", n, k)
+	n.actor = "" // it may write no more
+	w.stick.forgets(n)
+	w.tally.abandoned += done.Changes
+	w.note("%d acknowledged sets are gone with that", w.model.forget(w))
 }
 
 // recall brings back what was forgotten, as far as somebody has it.

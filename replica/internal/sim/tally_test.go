@@ -16,6 +16,7 @@ type tally struct {
 	copies    int // restored and cloned nodes
 	jumps     int // of clocks
 	forgotten int // records
+	abandoned int // changes
 	updates   int // acknowledged
 	failed    bool
 }
@@ -38,6 +39,7 @@ func (t *tally) add(w *world) {
 	t.copies += w.tally.copies
 	t.jumps += w.tally.jumps
 	t.forgotten += w.tally.forgotten
+	t.abandoned += w.tally.abandoned
 	t.updates += len(w.model.acks)
 }
 
@@ -45,7 +47,7 @@ func (t *tally) add(w *world) {
 // restored or cloned replicas and 500 jumps of clocks at least.
 func (t *tally) check(tb testing.TB, seeds int) {
 	tb.Logf("%d schedules: %d crashes, %d of them within a call of the store; %d restored or cloned replicas; %d jumps of clocks; "+
-		"%d records forgotten; %d acknowledged sets", seeds, t.crashes, t.within, t.copies, t.jumps, t.forgotten, t.updates)
+		"%d records forgotten; %d changes abandoned; %d acknowledged sets", seeds, t.crashes, t.within, t.copies, t.jumps, t.forgotten, t.abandoned, t.updates)
 	if seeds < 50 {
 		return
 	}
@@ -54,4 +56,5 @@ func (t *tally) check(tb testing.TB, seeds int) {
 	require.GreaterOrEqual(tb, t.copies, seeds/20)
 	require.GreaterOrEqual(tb, t.jumps, seeds/4)
 	require.Positive(tb, t.forgotten)
+	require.Positive(tb, t.abandoned)
 }
