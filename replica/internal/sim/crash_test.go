@@ -102,7 +102,7 @@ func (w *world) restore() {
 	w.stick.forgets(n)
 	w.note("%d acknowledged sets are lost", w.model.forget(w))
 	if w.chance(50) { // others' cursors come to lie within its log again, in another one
-		for n.head() <= before {
+		for i := crdt.LSN(0); n.head() <= before && i < 2*before; i++ {
 			n.update(n.randomEdits())
 		}
 	}

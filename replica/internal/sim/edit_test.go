@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,9 +25,10 @@ type script struct {
 	set   bool // also writes members that tell whether the set is whole
 	big   bool
 	abort bool
-	wrote []crdt.Key      // keys that must have got a change
-	at    crdt.LSN        // of its last change
-	gate  <-chan struct{} // to be waited for within the update, unless nil
+	wrote []crdt.Key        // keys that must have got a change
+	shows map[crdt.Key]bool // records that it did not delete, which show its name
+	at    crdt.LSN          // of its last change
+	gate  <-chan struct{}   // to be waited for within the update, unless nil
 }
 
 func (s *script) String() string {
@@ -37,7 +39,7 @@ func (s *script) String() string {
 func (n *node) randomEdits() *script {
 	w := n.w
 	w.model.updates++
-	s := &script{rng: rand.New(rand.NewPCG(w.rng.Uint64(), 0)), n: int64(w.model.updates), name: fmt.Sprintf("%s-%d", n, w.model.updates)}
+	s := &script{shows: map[crdt.Key]bool{}, rng: rand.New(rand.NewPCG(w.rng.Uint64(), 0)), n: int64(w.model.updates), name: fmt.Sprintf("%s-%d", n, w.model.updates)}
 	for range 1 + w.rng.IntN(2)*w.rng.IntN(4) {
 		k := crdt.Key{Collection: pick(w.rng, collections()), ID: idOf(w.rng)}
 		s.keys = append(s.keys, k)
@@ -100,6 +102,14 @@ func (w *world) abort() {
 func (n *node) update(s *script) {
 	n.w.note("%s updates: %v", n, s)
 	n.record(s, n.apply(s))
+	if s.abort || n.w.plan.loose || n.fuse.blown() {
+		return
+	}
+	for k, shows := range s.shows { // whatever the clocks and policies are: it knew all that it replaces
+		if value, err := n.r.Get(context.Background(), k); shows && !bytes.Contains(value, []byte(`"last":"`+s.name+`"`)) {
+			failf("%s: an acknowledged update is not shown: %s has %s, not %s (%v)", n, k, value, s.name, err)
+		}
+	}
 }
 
 var errAbort = errors.New("changed my mind")
@@ -144,6 +154,9 @@ func (n *node) record(s *script, err error) {
 	a := &acked{name: s.name}
 	logged := map[crdt.Key]crdt.Hash{}
 	for _, row := range n.readLog(s.at-crdt.LSN(len(s.wrote)), s.at) {
+		if len(row.Data) == 0 { // an earlier one, of a snapshot or forgotten
+			continue
+		}
 		c, err := crdt.ParseChange(row.Data)
 		need(err, "%s: change %d of acknowledged update %s", n, row.LSN, s.name)
 		if c.Message() == s.name {
@@ -197,6 +210,7 @@ func (s *script) editRecord(tx *replica.Tx, k crdt.Key) error {
 		return s.create(tx, k)
 	}
 	if s.rng.IntN(12) == 0 {
+		s.shows[k] = false
 		return tx.Delete(k)
 	}
 	for range 1 + s.rng.IntN(3) {
@@ -212,11 +226,13 @@ func (s *script) editRecord(tx *replica.Tx, k crdt.Key) error {
 			return fmt.Errorf("%w, the record being %s", err, text)
 		}
 	}
-	return nil
+	s.shows[k] = true
+	return tx.Put(k, map[string]any{"last": s.name})
 }
 
 func (s *script) create(tx *replica.Tx, k crdt.Key) error {
-	v := map[string]any{"f0": s.n, "f1": s.word()}
+	s.shows[k] = true
+	v := map[string]any{"f0": s.n, "f1": s.word(), "last": s.name}
 	if s.rng.IntN(4) > 0 {
 		v["body"], v["n"] = crdt.Text(s.word()), crdt.Counter(s.n)
 		v["list"], v["nest"] = []any{s.word()}, map[string]any{"a": s.n}

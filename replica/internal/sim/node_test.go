@@ -214,11 +214,19 @@ func (g gate) Send(ctx context.Context, f transport.Frame) error {
 
 func (g gate) Recv(ctx context.Context) (transport.Frame, error) {
 	f, err := g.Conn.Recv(ctx)
-	if err == nil {
-		g.n.w.rec.frame(g.n, f)
+	if err != nil {
+		return nil, err
 	}
-	return f, err
+	g.n.w.rec.frame(g.n, f)
+	if g.n.w.frames.Add(1) > manyFrames {
+		time.Sleep(10 * time.Second)
+	}
+	return f, nil
 }
+
+// manyFrames is a multiple of what a run needs. Behind that each takes long, so that replicas
+// that exchange them for ever come to the end of what is allowed them.
+const manyFrames = 10_000
 
 // gatedLink puts a gate before every connection of a node.
 type gatedLink struct {

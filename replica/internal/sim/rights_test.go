@@ -102,5 +102,6 @@ func (w *world) fetch() {
 func (w *world) excuses(err error) bool {
 	var incomplete *replica.IncompleteError
 	partly := errors.As(err, &incomplete) || strings.Contains(err.Error(), "stay different")
-	return excused(err) || w.restricted && partly || strings.Contains(err.Error(), "does not answer") || strings.Contains(err.Error(), "says the peer")
+	return excused(err) || w.restricted && partly || strings.Contains(err.Error(), "does not answer") || strings.Contains(err.Error(), "says the peer") ||
+		strings.Contains(err.Error(), "does not have all of it") // of a record that was forgotten here
 }

@@ -43,8 +43,7 @@ func (t *tally) add(w *world) {
 	t.updates += len(w.model.acks)
 }
 
-// check makes sure that the schedules had what they are for. In 2,000 these are 100
-// restored or cloned replicas and 500 jumps of clocks at least.
+// check makes sure that the schedules had what they are for.
 func (t *tally) check(tb testing.TB, seeds int) {
 	tb.Logf("%d schedules: %d crashes, %d of them within a call of the store; %d restored or cloned replicas; %d jumps of clocks; "+
 		"%d records forgotten; %d changes abandoned; %d acknowledged sets", seeds, t.crashes, t.within, t.copies, t.jumps, t.forgotten, t.abandoned, t.updates)
@@ -53,8 +52,8 @@ func (t *tally) check(tb testing.TB, seeds int) {
 	}
 	require.GreaterOrEqual(tb, t.crashes, seeds, "each schedule has a crash")
 	require.Greater(tb, t.within, seeds/4)
-	require.GreaterOrEqual(tb, t.copies, seeds/20)
-	require.GreaterOrEqual(tb, t.jumps, seeds/4)
+	require.GreaterOrEqual(tb, t.copies, seeds/3, "100 in the usual run")
+	require.GreaterOrEqual(tb, t.jumps, seeds*5/4, "500 in the usual run")
 	require.Positive(tb, t.forgotten)
 	require.Positive(tb, t.abandoned)
 }

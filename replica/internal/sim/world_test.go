@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -32,6 +33,7 @@ type world struct {
 	model   model
 	stick   *stick
 	tally   tally
+	frames  atomic.Int64 // that arrived
 
 	big        bool // a big set is still to come
 	cache      int  // bytes, of each node
