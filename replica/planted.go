@@ -33,6 +33,7 @@ const (
 	bugAckEarly             // an update is acknowledged before it is committed
 	bugWatchAhead           // a watcher's cursor is one too far after some reads
 	bugRebuildLeaves        // some stored values do not follow a new policy
+	bugPurgeUndone          // changes of purged records are taken
 )
 
 // commitLater returns when fn was run, whatever becomes of its transaction: bugAckEarly.

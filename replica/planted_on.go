@@ -15,7 +15,7 @@ func Plants() []string {
 		"apply half a set", "keep what was rolled back", "leave a stored value behind", "pick a wrong winner",
 		"lose a wake-up", "reuse an actor", "pass over a range", "leave a print behind", "forget what is missing", "let the clock go back",
 		"let a peer drag the clock", "forget what others need", "take a forged actor", "skip an ack", "acknowledge before commit",
-		"put a watcher's cursor one too far", "leave a value under an old policy"}
+		"put a watcher's cursor one too far", "leave a value under an old policy", "undo a purge"}
 }
 
 // Plant turns one bug on, by its place in Plants, and the others off.

@@ -84,7 +84,7 @@ func (r *Replica) incarnate(ctx context.Context) (crdt.ActorID, error) {
 		return "", fmt.Errorf("begin incarnation: %w", translate(err))
 	}
 	if bug(bugReuseActor) {
-		a = r.id.Actor([8]byte{})
+		a = r.id.Actor([8]byte{a[len(a)-1] % 4}) // one that was retired is not taken for ever
 	}
 	r.actor.Store(&a)
 	return a, nil

@@ -153,7 +153,7 @@ func (n *node) record(s *script, err error) {
 	need(err, "%s updates %s", n, s.name)
 	a := &acked{name: s.name}
 	logged := map[crdt.Key]crdt.Hash{}
-	for _, row := range n.readLog(s.at-crdt.LSN(len(s.wrote)), s.at) {
+	for _, row := range n.readLog(s.at-crdt.LSN(len(s.wrote))-64, s.at) { // what was hidden may be logged anew with it
 		if len(row.Data) == 0 { // an earlier one, of a snapshot or forgotten
 			continue
 		}
@@ -166,6 +166,9 @@ func (n *node) record(s *script, err error) {
 	for _, k := range s.wrote {
 		n.w.model.keys[k] = true
 		h, ok := logged[k]
+		if !ok && n.hides(k) {
+			continue
+		}
 		if !ok {
 			failf("%s: update %s was acknowledged and has no change in %s", n, s.name, k)
 		}
@@ -202,13 +205,20 @@ type doc struct {
 // editRecord makes 1 to 3 edits of a record, or deletes it.
 func (s *script) editRecord(tx *replica.Tx, k crdt.Key) error {
 	_, err := tx.Get(k)
-	if errors.Is(err, replica.ErrForgotten) {
+	if errors.Is(err, replica.ErrForgotten) || errors.Is(err, replica.ErrPurged) {
+		return nil
+	}
+	if errors.Is(err, replica.ErrNotFound) {
+		if err := s.create(tx, k); errors.Is(err, replica.ErrPurged) {
+			delete(s.shows, k)
+			return nil
+		} else if err != nil {
+			return err
+		}
+		s.wrote = append(s.wrote, k)
 		return nil
 	}
 	s.wrote = append(s.wrote, k)
-	if errors.Is(err, replica.ErrNotFound) {
-		return s.create(tx, k)
-	}
 	if s.rng.IntN(12) == 0 {
 		s.shows[k] = false
 		return tx.Delete(k)

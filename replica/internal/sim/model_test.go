@@ -21,14 +21,16 @@ type model struct {
 	updates int // begun so far
 	keys    map[crdt.Key]bool
 	acks    []*acked
-	aborted map[string]bool // messages of changes that must be nowhere
+	aborted map[string]bool   // messages of changes that must be nowhere
+	purged  map[crdt.Key]bool // at some time, by somebody
 }
 
 // acked is a set whose writer was told that it is committed.
 type acked struct {
 	name    string
 	members []member
-	lost    bool // with the only replica that held it
+	lost    bool     // with the only replica that held it
+	purge   crdt.Key // it is the marker of, if any
 }
 
 type member struct {
@@ -41,7 +43,9 @@ func (m *model) sorted() []crdt.Key {
 	return slices.SortedFunc(maps.Keys(m.keys), func(a, b crdt.Key) int { return strings.Compare(a.String(), b.String()) })
 }
 
-func (m *model) init() { m.keys, m.aborted = map[crdt.Key]bool{}, map[string]bool{} }
+func (m *model) init() {
+	m.keys, m.aborted, m.purged = map[crdt.Key]bool{}, map[string]bool{}, map[crdt.Key]bool{}
+}
 
 // holdings are the changes of a node.
 type holdings map[member][]byte
@@ -65,7 +69,7 @@ func (m *model) forget(w *world) (lost int) {
 	}
 	for _, a := range m.acks {
 		held := !slices.ContainsFunc(a.members, func(m member) bool { // nobody need hold them all
-			return !slices.ContainsFunc(all, func(h holdings) bool { _, ok := h[m]; return ok })
+			return !w.model.purged[m.key] && !slices.ContainsFunc(all, func(h holdings) bool { _, ok := h[m]; return ok })
 		})
 		if !held && !a.lost {
 			a.lost = true
@@ -276,8 +280,11 @@ func (n *node) checkLog() {
 		}
 	}
 	for _, a := range n.w.model.acks {
+		if a.purge != (crdt.Key{}) && !a.lost {
+			n.checkPurged(a.purge, held)
+		}
 		for _, m := range a.members {
-			if held[m] == nil && !a.lost && !n.w.hides(m.key) {
+			if held[m] == nil && !n.w.model.purged[m.key] && !a.lost && !n.w.hides(m.key) {
 				failf("%s lacks %s of %s, which was acknowledged as part of %s", n, m.hash, m.key, a.name)
 			}
 		}
@@ -287,6 +294,18 @@ func (n *node) checkLog() {
 		need(err, "%s: parse %s of %s", n, m.hash, m.key)
 		if n.w.model.aborted[c.Message()] {
 			failf("%s holds %s of %s, which belongs to the aborted update %s", n, m.hash, m.key, c.Message())
+		}
+	}
+}
+
+// checkPurged makes sure that nothing of a record is left.
+func (n *node) checkPurged(k crdt.Key, held holdings) {
+	if _, err := n.r.Get(context.Background(), k); !errors.Is(err, replica.ErrPurged) {
+		failf("%s: %s was purged, and reading it gives %v", n, k, err)
+	}
+	for m := range held {
+		if m.key == k {
+			failf("%s: %s was purged, and change %s of it is there", n, k, m.hash)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (w *world) fetch() {
 	w.note("%s fetches %s from %s", from, k, to)
 	ctx, stop := context.WithTimeout(from.ctx, time.Minute)
 	defer stop()
-	if _, err := from.r.Fetch(ctx, from.link(to), k); err != nil && !w.excuses(err) {
+	if _, err := from.r.Fetch(ctx, from.link(to), k); err != nil && !errors.Is(err, replica.ErrPurged) && !w.excuses(err) {
 		from.complain("fetch from %s: %v", to, err)
 	}
 }

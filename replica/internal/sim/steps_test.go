@@ -2,7 +2,9 @@ package sim_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing/synctest"
@@ -49,6 +51,7 @@ func steps() []step {
 		{2, (*world).fetch},
 		{3, (*world).forget},
 		{3, (*world).abandon},
+		{1, (*world).purge},
 		{1, (*world).compact},
 	}
 }
@@ -264,6 +267,29 @@ func (w *world) abandon() {
 	w.stick.forgets(n)
 	w.tally.abandoned += done.Changes
 	w.note("%d acknowledged sets are gone with that", w.model.forget(w))
+}
+
+// purge has a node remove a record for good, everywhere.
+func (w *world) purge() {
+	n, k := pick(w.rng, w.nodes), crdt.Key{Collection: pick(w.rng, collections()), ID: idOf(w.rng)}
+	done, err := n.r.Purge(context.Background(), k)
+	w.note("%s purges %s: %+v (%v)", n, k, done, err)
+	need(err, "%s purges %s", n, k)
+	name := crdt.Hash(sha256.Sum256([]byte(k.String())))
+	marker := crdt.Key{Collection: "_godwit", ID: "purged-" + name.String()}
+	w.model.keys[k], w.model.keys[marker], w.model.purged[k] = true, true, true
+	w.tally.purged++
+	if done.Already > 0 {
+		return
+	}
+	a := &acked{name: "the purge of " + k.String(), purge: k}
+	for _, row := range n.readLog(n.head()-1, math.MaxInt64) {
+		a.members = append(a.members, member{row.Key, row.Hash})
+	}
+	if len(a.members) != 1 || a.members[0].key != marker {
+		failf("%s: %s was purged, and its marker is not the last of the log", n, k)
+	}
+	w.model.acks = append(w.model.acks, a)
 }
 
 // recall brings back what was forgotten, as far as somebody has it.

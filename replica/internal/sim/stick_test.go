@@ -163,6 +163,7 @@ func (s *stick) await(recv func() transport.Frame, at crdt.Cursor, c *carried) (
 			switch {
 			case c.forged && x.State == transport.Refused:
 				refused = true
+			case x.Code == "purged": // the rest is kept
 			case x.Code == "forgotten":
 				forgotten = true
 			case x.State == transport.Parked:

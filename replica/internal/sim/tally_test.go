@@ -17,6 +17,7 @@ type tally struct {
 	jumps     int // of clocks
 	forgotten int // records
 	abandoned int // changes
+	purged    int // records
 	updates   int // acknowledged
 	failed    bool
 }
@@ -40,13 +41,14 @@ func (t *tally) add(w *world) {
 	t.jumps += w.tally.jumps
 	t.forgotten += w.tally.forgotten
 	t.abandoned += w.tally.abandoned
+	t.purged += w.tally.purged
 	t.updates += len(w.model.acks)
 }
 
 // check makes sure that the schedules had what they are for.
 func (t *tally) check(tb testing.TB, seeds int) {
 	tb.Logf("%d schedules: %d crashes, %d of them within a call of the store; %d restored or cloned replicas; %d jumps of clocks; "+
-		"%d records forgotten; %d changes abandoned; %d acknowledged sets", seeds, t.crashes, t.within, t.copies, t.jumps, t.forgotten, t.abandoned, t.updates)
+		"%d records forgotten, %d purged; %d changes abandoned; %d acknowledged sets", seeds, t.crashes, t.within, t.copies, t.jumps, t.forgotten, t.purged, t.abandoned, t.updates)
 	if seeds < 50 {
 		return
 	}
@@ -56,4 +58,5 @@ func (t *tally) check(tb testing.TB, seeds int) {
 	require.GreaterOrEqual(tb, t.jumps, seeds*5/4, "500 in the usual run")
 	require.Positive(tb, t.forgotten)
 	require.Positive(tb, t.abandoned)
+	require.Positive(tb, t.purged)
 }
