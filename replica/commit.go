@@ -164,12 +164,17 @@ func (b *batch) load(e *entry) (err error) {
 	return nil
 }
 
-// log stages a change that the entry's history holds already.
-func (b *batch) log(set crdt.SetID, e *entry, c *crdt.Change) error {
-	if err := b.show(e); err != nil {
-		return err
+// log stages changes of a set, which the entries' histories hold already. What was hidden of
+// their records comes before all of them: a set has its place in one piece.
+func (b *batch) log(set crdt.SetID, members []crdt.Member) error {
+	for _, m := range members {
+		if err := b.show(b.touched[m.Key]); err != nil {
+			return recordError("log", m.Key, err)
+		}
 	}
-	b.stage(row{entry: e, change: c, set: set, source: b.source})
+	for _, m := range members {
+		b.stage(row{entry: b.touched[m.Key], change: m.Change, set: set, source: b.source})
+	}
 	return nil
 }
 

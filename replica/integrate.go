@@ -192,11 +192,10 @@ func (b *batch) try(in *inbound) (ref *refusal, waits, added bool, err error) {
 	if len(fresh) == 0 {
 		return nil, false, false, nil
 	}
-	set := crdt.SetIDOf(in.members)
+	if err := b.log(crdt.SetIDOf(in.members), fresh); err != nil {
+		return nil, false, false, err
+	}
 	for _, m := range fresh {
-		if err := b.log(set, b.touched[m.Key], m.Change); err != nil {
-			return nil, false, false, err
-		}
 		b.w.r.hlc.Observe(m.Change.Time())
 	}
 	return nil, false, true, nil

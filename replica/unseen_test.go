@@ -432,6 +432,23 @@ func TestAHiddenRecordIsMadeAgain(t *testing.T) {
 	requireGone(t, passing, link, a, hub)
 }
 
+// A change set that writes a hidden record again, behind another one, stays in one piece in
+// the log: the record's earlier changes come before the set.
+func TestAHiddenRecordIsMadeAgainWithinASet(t *testing.T) {
+	r := open(t, nil)
+	pass(t, r, passing)
+	require.NoError(t, r.Update(t.Context(), func(tx *replica.Tx) error {
+		for _, id := range []string{"first", passing, "last"} {
+			if err := tx.Put(key(id), map[string]any{"title": "Flood"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	require.True(t, has(t, r, passing))
+	requireClean(t, r)
+}
+
 // A bundle leaves out what nobody was shown, and a compacted record is no exception.
 func TestABundleOfWhatNobodyWasShown(t *testing.T) {
 	a := open(t, &replica.Options{Space: "crew"})

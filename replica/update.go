@@ -239,11 +239,5 @@ func (tx *Tx) commit() error {
 	if len(members) == 0 {
 		return nil
 	}
-	set := crdt.SetIDOf(members)
-	for _, m := range members {
-		if err := tx.b.log(set, tx.b.touched[m.Key], m.Change); err != nil {
-			return recordError("commit", m.Key, err)
-		}
-	}
-	return nil
+	return tx.b.log(crdt.SetIDOf(members), members)
 }
