@@ -38,8 +38,9 @@
 // drawn from it (persist.Hooks), no two frames arrive at the same moment, so that all that
 // one sets off is over before the next, and updates at once queue up in a known order.
 // TestReplay holds two runs against each other. What is left to Go's scheduler is the order
-// of goroutines of one node at one moment; it shows in about one seed of forty, as two
-// acknowledgements where there was one, which shifts what comes after by microseconds. So a
+// of goroutines of one node at one moment; it shows in about one seed of forty, and in one of three on
+// a machine with ten times the work it can do, as two acknowledgements where there was one,
+// which shifts what comes after by microseconds. So a
 // failure comes again with its seed, but for a rare one that takes a few tries (-count).
 //
 // That order hides what only real concurrency brings about. With -sim.loose, which is the
