@@ -13,7 +13,7 @@ import (
 )
 
 // seedsToFind is within how many seeds each planted bug has to be found.
-const seedsToFind = 100
+const seedsToFind = 60
 
 // TestPlantedBugs proves the simulation: each bug is found, by a seed that finds
 // nothing without it.
