@@ -70,6 +70,14 @@
 // a transaction, which fixes what it sees and keeps commits from starting it again.
 // VACUUM INTO would give a smaller file, but says nothing on its way and cannot be ended.
 //
+// A file that was deleted, moved or replaced is still written to by whoever has it open,
+// and nobody finds that again. So each transaction first asks the system what is at the
+// path, which takes 1 to 2 us; a lock file would say nothing of that.
+//
+// A new file gets its first schema in SQLite's rollback mode and everything after it through
+// the WAL: see prepareWriter and halfMade for what kills leave. explain (trouble.go) is where
+// errors of SQLite's and the system's get the name that callers know them by.
+//
 // # Damage
 //
 // Pages have no checksums, changes do: a log row's bytes have to give its hash, rows the

@@ -96,3 +96,31 @@ func TestOpenAfterAKilledCreation(t *testing.T) {
 	_, err = db.Exec("ROLLBACK")
 	require.NoError(t, err)
 }
+
+// A power cut can bring a deleted journal back, beside a WAL of which nothing was synced.
+// The file is no read-only one for that: whoever opens it rolls the journal back.
+func TestOpenWithAJournalBesideTheWAL(t *testing.T) {
+	path := tempPath(t)
+	s, err := persist.Open(t.Context(), path, nil)
+	require.NoError(t, err)
+	mustEdit(t, s, "a", "{}")
+	require.NoError(t, s.Close())
+	db, err := sql.Open("sqlite3", path)
+	require.NoError(t, err)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	_, err = db.Exec("PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; BEGIN IMMEDIATE; UPDATE records SET json = hex(randomblob(200000))")
+	require.NoError(t, err)
+
+	cut := tempPath(t)
+	copyFile(t, path, cut)
+	copyFile(t, path+"-journal", cut+"-journal")
+	require.NoError(t, os.WriteFile(cut+"-wal", make([]byte, 4096), 0o600))
+	s, err = persist.Open(t.Context(), cut, nil)
+	require.NoError(t, err)
+	require.Equal(t, "{}", string(record(t, s, "a").JSON))
+	require.Empty(t, problems(t, s))
+	require.NoError(t, s.Close())
+	_, err = db.Exec("ROLLBACK")
+	require.NoError(t, err)
+}

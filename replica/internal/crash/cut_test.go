@@ -33,12 +33,12 @@ const cutsOfARun = 25
 // case is anything written later that a peer has already in another version.
 func TestPowerCut(t *testing.T) {
 	rng := random(t)
-	lost := 0
-	for done := 0; done < *cuts; done += cutsOfARun {
+	lost, n := 0, times(*cuts)
+	for done := 0; done < n; done += cutsOfARun {
 		mode := []persist.Synchronous{persist.Full, persist.Normal}[done/cutsOfARun%2]
 		t.Run(fmt.Sprint("from ", done), func(t *testing.T) {
 			p := record(t, rng, mode)
-			lost += p.cut(min(cutsOfARun, *cuts-done))
+			lost += p.cut(min(cutsOfARun, n-done))
 		})
 		if t.Failed() {
 			break

@@ -35,7 +35,7 @@ const fullsOfALife = 25
 func TestDiskFull(t *testing.T) {
 	rng := random(t)
 	hits, writes := map[string]int{}, map[string]int{}
-	for done := 0; done < *fulls; {
+	for done := 0; done < times(*fulls); {
 		t.Run(fmt.Sprint("from ", done), func(t *testing.T) {
 			s := newStick(t, rng, writes)
 			defer s.close()

@@ -35,6 +35,14 @@ var (
 	seed  = flag.Uint64("crash.seed", 0, "of all random choices; 0: another one each time")
 )
 
+// times is how often a test does its thing, by its flag: less in a short run.
+func times(n int) int {
+	if testing.Short() {
+		return max(1, n/5)
+	}
+	return n
+}
+
 // random returns the source of a test's choices, and logs how to have them again.
 func random(t testing.TB) *rand.Rand {
 	s := *seed
@@ -55,10 +63,11 @@ const roundsOfALife = 25
 func TestKill(t *testing.T) {
 	rng := random(t)
 	learnt := &habits{calls: map[string]int{}, lines: map[string]int{}, killed: map[string]int{}}
-	for done := 0; done < *kills; done += roundsOfALife {
+	n := times(*kills)
+	for done := 0; done < n; done += roundsOfALife {
 		t.Run(fmt.Sprint("from ", done), func(t *testing.T) {
 			l := newLife(t, rng, learnt)
-			for round := done; round < min(*kills, done+roundsOfALife); round++ {
+			for round := done; round < min(n, done+roundsOfALife); round++ {
 				l.round(round)
 			}
 			l.end()
