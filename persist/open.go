@@ -89,16 +89,15 @@ func awaitHeader(path string, patience time.Duration) error {
 	quiet := 0 // looks in a row without a journal: a transaction can begin and end within one
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		_, before := os.Stat(path + "-journal")
-		err := inspectHeader(path)
-		if errors.Is(err, ErrNotOurs) && halfMade(path) {
+		if halfMade(path) {
 			if err := unmake(path, patience); err != nil {
 				return err
 			}
 			if info, err := os.Stat(path); err == nil && info.Size() == 0 {
 				return nil
 			}
-			err = inspectHeader(path)
 		}
+		err := inspectHeader(path)
 		_, after := os.Stat(path + "-journal")
 		if quiet++; before == nil || after == nil {
 			quiet = 0
