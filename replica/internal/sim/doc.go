@@ -126,14 +126,16 @@
 // # Campaigns
 //
 // On 2026-11-21, -sim.seeds=3000 -sim.first=20001, ordered, and some 1,200 from 1, 6001,
-// 10001 and 30001, which also purge, found
+// 10001 and 30001, and 1,300 from 40001, which also purge, found
 //
 //   - a change set that was torn apart in the log, since it wrote a record anew that was hidden,
 //     behind another one (TestAHiddenRecordIsMadeAgainWithinASet; seeds 6001, 6002);
 //   - a one-shot sync between a replica that has forgotten a record and one that was put back,
 //     which says that the two are not equal, since a set waits for what it misses, and is not
-//     made equal by reconciliation in the same run; the next sync does (seed 22695 of that
-//     day's steps, not repaired).
+//     made equal by reconciliation in the same run; the next sync does (seed 22695 of the
+//     steps before purging, 40656; not repaired);
+//   - one-shot syncs that do not come to know that the sides are equal, after the marker of a
+//     purge was refused and abandoned (-sim.replay 41039/60:1,24,26,39,41; not repaired).
 //
 // All else of these was clean: nothing acknowledged was missing, and every copy came to be
 // equal.

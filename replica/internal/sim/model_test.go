@@ -194,7 +194,7 @@ func (n *node) show(k crdt.Key) string {
 		return "never heard of"
 	}
 	heads, err := n.r.Heads(ctx, k)
-	if errors.Is(err, replica.ErrNotFound) {
+	if errors.Is(err, replica.ErrNotFound) || err == nil && len(heads) == 0 { // nothing is left of it
 		return "never heard of"
 	}
 	need(err, "%s: heads of %s", n, k)
