@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"encoding/json"
 	"errors"
 	"iter"
 	"strings"
@@ -85,6 +86,29 @@ func (r *Reader) ChangesBack(rid int64) iter.Seq2[LogRow, error] {
 			yield(LogRow{}, r.fail(err))
 		}
 	}
+}
+
+// RowsOf yields the positions behind after, up to until, of changes to records of these
+// collections.
+func (r *Reader) RowsOf(collections []string, after, until crdt.LSN) iter.Seq2[crdt.LSN, error] {
+	list, err := json.Marshal(collections)
+	if err != nil {
+		return func(yield func(crdt.LSN, error) bool) { yield(0, r.fail(err)) }
+	}
+	return scan(r, func(row row) (crdt.LSN, error) { return crdt.LSN(row.int(0)), nil }, qRowsOf, int64(after), int64(until), string(list))
+}
+
+// RowBefore returns the position of the row before this one of the same record, 0 if
+// there is none, and the source of this one, negative if it is not there itself.
+func (r *Reader) RowBefore(lsn crdt.LSN) (before crdt.LSN, source int64, err error) {
+	row, err := r.one(qRowBefore, int64(lsn))
+	if err == nil && row != nil && crdt.LSN(row.int(0)) >= lsn {
+		err = r.fail(stored("log row", lsn, ErrDamaged))
+	}
+	if err != nil || row == nil {
+		return 0, -1, err
+	}
+	return crdt.LSN(row.int(0)), row.int(1), nil
 }
 
 // SetAt returns the rows of the change set that the log row at lsn belongs to; none

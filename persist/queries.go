@@ -45,6 +45,8 @@ const (
 	qFindLast
 	qTouched
 	qLogAt
+	qRowBefore
+	qRowsOf
 	qBeforeSet
 	qAppend
 
@@ -246,11 +248,14 @@ var queries = [numQueries]struct{ what, sql string }{
 	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
 	qLog: {"read log", `SELECT l.lsn, l.chain, l.set_id, l.rid, l.hash, l.source, l.time, l.data, r.collection, r.id, l.sealed, EXISTS (SELECT 1 FROM unseen u WHERE u.rid = l.rid)
 		FROM log l LEFT JOIN records r ON r.rid = l.rid WHERE l.lsn > ? ORDER BY l.lsn`},
-	qChunkAt:  {"read change", "SELECT prev, source, data, sealed, hash FROM log WHERE lsn = ?"},
-	qLast:     {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
-	qFindLast: {"find record's last change", "SELECT coalesce(max(lsn), 0) FROM log WHERE rid = ?"},
-	qTouched:  {"read log", "SELECT rid FROM log WHERE lsn > ?"},
-	qLogAt:    {"read log row", "SELECT prev, set_id, hash, source, data, sealed FROM log WHERE lsn = ?"},
+	qChunkAt:   {"read change", "SELECT prev, source, data, sealed, hash FROM log WHERE lsn = ?"},
+	qLast:      {"read record's last change", "SELECT lsn FROM records WHERE rid = ?"},
+	qFindLast:  {"find record's last change", "SELECT coalesce(max(lsn), 0) FROM log WHERE rid = ?"},
+	qTouched:   {"read log", "SELECT rid FROM log WHERE lsn > ?"},
+	qLogAt:     {"read log row", "SELECT prev, set_id, hash, source, data, sealed FROM log WHERE lsn = ?"},
+	qRowBefore: {"read log row", "SELECT prev, source FROM log WHERE lsn = ?"},
+	qRowsOf: {"read log of collections", `SELECT l.lsn FROM log l CROSS JOIN records r ON r.rid = l.rid
+		WHERE l.lsn > ? AND l.lsn <= ? AND r.collection IN (SELECT value FROM json_each(?)) ORDER BY l.lsn`},
 	qBeforeSet: {"read change set", `SELECT lsn FROM log WHERE lsn < ? AND set_id <> ?
 		ORDER BY lsn DESC LIMIT 1`},
 	qAppend: {"append to log", "INSERT INTO log (lsn, chain, set_id, rid, prev, hash, source, time, data, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},

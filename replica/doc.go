@@ -82,10 +82,27 @@
 // acknowledged, what comes after is turned away, unacknowledged, and comes again. The
 // peer's last few frames, up to its window of 4 MiB, may be sent twice for that.
 //
-// Collections have no priority within a session. A log is sent in order, because a
-// cursor is what says how far the peer is. To have some records overtake others, give
-// them a link of their own (Only, with EvenMetered while the rest waits). Sets that
-// span what is urgent and what is not then come in two parts, as with any Only.
+// # Priority
+//
+// A log is sent in order, because a cursor is what says how far the peer is. What has
+// Priority goes ahead of that in loose frames, whole sets at a time, each only when
+// nothing that stands before it in a record's log waits its turn (priority.go); when its
+// turn comes it is left out. It must not be left out when it was lost: such frames are
+// numbered, each frame of the log names the last one before it, and a receiver that lacks
+// one asks for the log from the last acknowledged position, from where nothing is left out
+// then. Sending it twice instead, which needs no numbers, was considered: a backlog that
+// is urgent for the most part would cost twice.
+//
+// Nothing is kept of it in the files. A set that came ahead has its receipt when the
+// cursor has passed it. Until then the receiver's file says that the peer is in doubt: if
+// that loses what it sent, since an old copy of its file was put back, its cursor alone
+// would not show that. After a session that broke off there the next one compares, once
+// the log has come as far as it went: before that it would ask for what is on its way.
+//
+// For each 2 MiB ahead a page of the log goes too, so that sessions that keep breaking
+// off still get on. Runs of MaxPerRun would not, and exclude it. On 2026-11-21 an order
+// behind 1,500 logs, of 1.4 MB, came before all of them, without it behind all of them
+// (go test ./replica -run TestPriority -v).
 //
 // # Reconciliation
 //
@@ -127,7 +144,7 @@
 //
 // It happens when a cursor is not in the other's log, when the filter changed under
 // which a log is sent, when the file says that what came from the peer is in doubt
-// (loose sets, the front of a large frame, two sessions with one peer at once: the
+// (loose sets, those with priority until the cursor has passed them, the front of a large frame, two sessions with one peer at once: the
 // cursor does not count these), when sets wait for others, and every
 // Options.ReconcileEvery. A log whose cursor does not fit is read from its end on, and
 // the cursor in the file stays what it was until reconciliation is done; so a session

@@ -51,7 +51,7 @@ func (r *Replica) integrate(ctx context.Context, s *session, all []*delivery, th
 					}
 				}
 			}
-			if d.loose != 0 {
+			if d.loose != 0 && d.ahead == 0 {
 				exceptions = s.looseExceptions(exceptions, before)
 			}
 		}
@@ -89,7 +89,8 @@ func (s *session) own(b *batch) {
 // advance writes down how far the peer's log was read. What came from the peer
 // and is not covered by that cursor is in doubt from then on: the rest of a
 // partial delivery's frame is not here yet; and another session may have read on
-// from a cursor that this one overwrites.
+// from a cursor that this one overwrites. What came ahead is in doubt until the cursor
+// has got that far.
 func (b *batch) advance(s *session, through crdt.Cursor, beside bool) error {
 	stored, err := b.tx.PeerByID(s.peerID)
 	if err != nil {
@@ -100,17 +101,19 @@ func (b *batch) advance(s *session, through crdt.Cursor, beside bool) error {
 	if s.strange {
 		p.Read, p.ReadFilter = stored.Read, stored.ReadFilter
 	}
-	p.Doubt = stored.Doubt || beside || stored.Read != s.stored
-	before := s.stored
-	s.stored = p.Read
-	b.tx.OnRollback(func() { s.stored = before })
+	doubt := stored.Doubt && !s.came.doubt || beside || stored.Read != s.stored
+	early := p.Read.LSN < s.came.reach || s.strange && s.came.reach > 0
+	p.Doubt = doubt || early
+	before, was := s.stored, s.came.doubt
+	s.stored, s.came.doubt = p.Read, early && !doubt
+	b.tx.OnRollback(func() { s.stored, s.came.doubt = before, was })
 	return b.tx.PutPeer(&p)
 }
 
 // beside reports whether the last of the deliveries, or a loose one, holds sets that
-// the cursor does not count.
+// the cursor does not count, and will not when it gets as far as those that came ahead.
 func beside(all []*delivery) bool {
-	return all[len(all)-1].applied != nil || slices.ContainsFunc(all, func(d *delivery) bool { return d.loose != 0 })
+	return all[len(all)-1].applied != nil || slices.ContainsFunc(all, func(d *delivery) bool { return d.loose != 0 && d.reach == 0 })
 }
 
 // take integrates a set, parks it, or puts it into quarantine.

@@ -39,6 +39,9 @@ func dialTerms(link transport.Link, opts []LinkOption) (terms, error) {
 	if err := t.plan.check(); err != nil {
 		return t, err
 	}
+	if err := t.checkUrgent(); err != nil {
+		return t, err
+	}
 	for _, s := range []transport.Scope{t.want, t.push} {
 		if err := checkScope(s); err != nil {
 			return t, err

@@ -19,6 +19,8 @@ type delivery struct {
 	sets          []inbound
 	changes       int
 	bytes         int
+	ahead         uint64          // what went ahead, see transport.Changes
+	reach         crdt.LSN        // of what goes ahead
 	loose         uint64          // not 0: no stretch of the peer's log, and which Need it answers
 	last          bool            // of its frame
 	ask           transport.Frame // instead of all that: for the reconciler, once what came before is applied
@@ -113,9 +115,9 @@ func (a *assembly) add(f *transport.Changes) (*transport.Changes, error) {
 		return nil, protocolErrorf(transport.CodeProtocol, "a part of a set holds %d sets", len(f.Sets))
 	}
 	if f.Part == 0 {
-		a.whole, a.next, a.size = &transport.Changes{From: f.From, Loose: f.Loose, Sets: []transport.Set{{}}}, 0, 0
+		a.whole, a.next, a.size = &transport.Changes{From: f.From, Loose: f.Loose, Ahead: f.Ahead, Reach: f.Reach, Sets: []transport.Set{{}}}, 0, 0
 	}
-	if a.whole == nil || f.Part != a.next || f.From != a.whole.From {
+	if a.whole == nil || f.Part != a.next || f.From != a.whole.From || f.Loose != a.whole.Loose || f.Loose != 0 && f.Ahead != a.whole.Ahead {
 		a.whole = nil
 		return nil, nil
 	}
@@ -131,7 +133,7 @@ func (a *assembly) add(f *transport.Changes) (*transport.Changes, error) {
 		return nil, nil
 	}
 	whole := a.whole
-	whole.Through, whole.End, a.whole = f.Through, f.End, nil
+	whole.Through, whole.End, whole.Ahead, a.whole = f.Through, f.End, f.Ahead, nil
 	return whole, nil
 }
 
@@ -144,7 +146,9 @@ const deliveryOps = 1 << 16
 // again after a crash in between is a no-op. A set beyond deliveryOps is waited
 // for, so that a session holds one of them, not all that fit into its queue.
 func (s *session) parse(ctx context.Context, f *transport.Changes) error {
-	d, ops := &delivery{from: f.From, through: f.From, loose: f.Loose}, 0
+	begin := delivery{from: f.From, through: f.From, loose: f.Loose, ahead: f.Ahead, reach: f.Reach}
+	next := func() *delivery { d := begin; return &d }
+	d, ops := next(), 0
 	for _, set := range f.Sets {
 		in := parseSet(set)
 		d.sets = append(d.sets, in)
@@ -157,7 +161,7 @@ func (s *session) parse(ctx context.Context, f *transport.Changes) error {
 			if err := s.deliver(ctx, d); err != nil {
 				return err
 			}
-			d, ops = &delivery{from: f.From, through: f.From, loose: f.Loose}, 0
+			d, ops = next(), 0
 		}
 	}
 	d.through, d.end, d.unequal, d.prompt, d.last = f.Through, f.End, f.Unequal, f.Prompt, true
@@ -246,14 +250,18 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 		case d.ask != nil || s.compares():
 		case d.loose != 0:
 			fit = append(fit, d)
-		case d.from == at && d.through.Epoch == at.Epoch && d.through.LSN >= at.LSN:
+			if d.ahead != 0 && d.last {
+				s.came.note(d.ahead)
+			}
+			s.came.reach = max(s.came.reach, d.reach)
+		case d.from == at && d.through.Epoch == at.Epoch && d.through.LSN >= at.LSN && (d.through == at || s.came.all(d.ahead)):
 			fit = append(fit, d)
 			at = d.through
 			if d.end {
 				end, unequal = true, d.unequal
 			}
 		case d.through.LSN > at.LSN || d.through.Epoch != at.Epoch:
-			resend = true // a frame before this one was lost
+			resend = true // a frame before this one was lost, or one that went ahead of it
 		}
 	}
 	var exceptions []transport.Exception

@@ -131,7 +131,7 @@ func (s *session) reply() transport.Frame {
 // loose returns the frames that carry what a supply gathered, cut where they are too
 // large for one.
 func loose(u *supply, id uint64) (frames []transport.Frame) {
-	for _, f := range u.frames(id) {
+	for _, f := range looseFrames(u.sets, id) {
 		for _, part := range split(f) {
 			frames = append(frames, part)
 		}

@@ -57,7 +57,7 @@ func positioned(all []*delivery) bool {
 func (s *session) pass(all []*delivery) {
 	s.mu.Lock()
 	for _, d := range all {
-		if d.loose != 0 && d.last {
+		if d.loose != 0 && d.last && d.ahead == 0 {
 			if len(s.arrived) >= maxArrived {
 				clear(s.arrived)
 			}
@@ -93,6 +93,13 @@ const runRequests = 1 << 32
 // maxArrived bounds the requests whose frames are counted. One that is forgotten is made
 // again.
 const maxArrived = 1024
+
+// heardOut reports whether the peer's log has come as far as it went at the handshake, if
+// it is only in doubt: before that a comparison would ask for what is on its way. The
+// caller holds mu.
+func (s *session) heardOut() bool {
+	return !s.peer.Doubt || s.inn.none || s.filter == nothing || s.at.LSN >= s.them.Log.LSN
+}
 
 // comparable begins a session that only compares.
 func (s *session) comparable(hello *transport.Hello) error {

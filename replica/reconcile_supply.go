@@ -223,19 +223,12 @@ func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
 		}
 		return rows[len(rows)-1].LSN, err
 	}
-	kept := map[crdt.LSN]bool{}
-	set := setOf(rows, func(row *persist.LogRow) bool {
-		if !shown(row) || err != nil {
-			return false
-		}
-		kept[row.LSN], err = u.of.holds(u.s.r, u.rd, row.Key)
-		return kept[row.LSN]
-	})
+	set, damaged, err := carried(u.s.r, u.rd, u.of, rows)
 	if err != nil {
 		return lsn, err
 	}
-	if x := damagedOf(rows, func(row *persist.LogRow) bool { return kept[row.LSN] }); x != nil { // what is left of a set is none
-		u.s.damaged(x)
+	if damaged != nil { // what is left of a set is none
+		u.s.damaged(damaged)
 		return rows[len(rows)-1].LSN, nil
 	}
 	if len(set.Members) > 0 && !(bug(bugNeedForgets) && rows[0].Hash[0] < 128) {
@@ -245,10 +238,24 @@ func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
 	return rows[len(rows)-1].LSN, nil
 }
 
-// frames packs the sets for the answer to the Need with the ID.
-func (u *supply) frames(id uint64) (all []*transport.Changes) {
+// carried returns the set of those of the rows that are carried, and what of it is
+// damaged in this file, nil if nothing is.
+func carried(r *Replica, rd *persist.Reader, of *carry, rows []persist.LogRow) (set transport.Set, damaged *transport.Exception, err error) {
+	kept := map[crdt.LSN]bool{}
+	set = setOf(rows, func(row *persist.LogRow) bool {
+		if !shown(row) || err != nil {
+			return false
+		}
+		kept[row.LSN], err = of.holds(r, rd, row.Key)
+		return kept[row.LSN]
+	})
+	return set, damagedOf(rows, func(row *persist.LogRow) bool { return kept[row.LSN] }), err
+}
+
+// looseFrames packs sets into frames that are no stretch of the log.
+func looseFrames(sets []transport.Set, id uint64) (all []*transport.Changes) {
 	f, size := &transport.Changes{Loose: id}, 0
-	for _, set := range u.sets {
+	for _, set := range sets {
 		bytes := set.Size()
 		if size > 0 && (size+bytes > frameBytes || len(f.Sets) == setsPerFrame) {
 			all = append(all, f)

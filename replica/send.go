@@ -33,6 +33,7 @@ type sender struct {
 	hidden map[crdt.Key]bool     // of the page read last, what is not for the peer though its name is
 	packer *transport.Packer     // nil: the peer takes plain frames only
 	unfit  []transport.Exception // of the page read last, what is damaged here
+	ahead  ahead                 // what goes before its turn
 
 	timer *time.Timer
 	set   bool        // the timer is
@@ -42,7 +43,7 @@ type sender struct {
 
 // newSender returns the sender of a session after its handshake.
 func newSender(s *session) *sender {
-	o := &sender{session: s, sent: s.acked, pos: s.acked, packer: s.packer(), set: true}
+	o := &sender{session: s, sent: s.acked, pos: s.acked, packer: s.packer(), ahead: aheadOf(s), set: true}
 	o.timer = time.AfterFunc(settleAfter, func() {
 		o.rang.Store(true)
 		s.sends.wake()
@@ -110,6 +111,7 @@ func (o *sender) step(ctx context.Context) (more bool, err error) {
 	o.pong, o.rewind, o.idle = nil, false, false
 	if rewind && !bug(bugIgnoreResend) {
 		o.sent, o.pos, o.flight, o.frames, o.told = o.acked, o.acked, nil, nil, false
+		o.ahead.again()
 		if o.packer != nil {
 			o.packer.Again()
 		}
@@ -180,7 +182,7 @@ func (s *session) hasRoom() bool {
 func (o *sender) caughtUp(ctx context.Context) (more bool, err error) {
 	if !o.told {
 		o.mu.Lock()
-		wait, unequal := o.waits(len(o.flight) == 0), o.unreconciled() != nil || o.refused.damaged()
+		wait, unequal := o.waits(len(o.flight) == 0 && o.heardOut()), o.unreconciled() != nil || o.refused.damaged()
 		o.mu.Unlock()
 		if wait {
 			return false, nil
@@ -219,26 +221,33 @@ func (o *sender) ship(ctx context.Context, f *transport.Changes) error {
 	changes, bytes := measure(f)
 	o.spend(changes, bytes)
 	o.mu.Lock()
-	o.ended = o.ended || f.End
-	if len(o.flight) == 0 {
-		o.heard = time.Now()
-	}
-	o.flight = append(o.flight, flight{through: f.Through, bytes: 64 + bytes})
 	o.counts.ChangesSent += changes
-	f.Prompt = o.wanted > 0
-	if f.Through.LSN >= o.wanted {
-		o.wanted = 0
+	if f.Loose == 0 {
+		o.fly(f, bytes)
 	}
 	o.mu.Unlock()
 	o.r.stir()
 	o.r.counters.changesSent.Add(int64(changes))
-	if !f.More {
+	if !f.More && f.Loose == 0 {
 		o.sent = f.Through
 	}
 	if o.packer != nil {
 		f = o.packer.Pack(f)
 	}
 	return o.conn.Send(ctx, f)
+}
+
+// fly notes a frame of the log that is to be acknowledged. The caller holds mu.
+func (o *sender) fly(f *transport.Changes, bytes int) {
+	o.ended = o.ended || f.End
+	if len(o.flight) == 0 {
+		o.heard = time.Now()
+	}
+	o.flight = append(o.flight, flight{through: f.Through, bytes: 64 + bytes})
+	f.Prompt, f.Ahead = o.wanted > 0, o.ahead.name()
+	if f.Through.LSN >= o.wanted {
+		o.wanted = 0
+	}
 }
 
 // settle tells the peer of a stretch of log that held nothing for it, or that large
@@ -266,6 +275,9 @@ func (o *sender) read(ctx context.Context) error {
 	for len(o.frames) == 0 && !o.out.none {
 		rows, err := o.r.tail.after(ctx, o.pos.LSN, o.told && !o.ends())
 		if err != nil || len(rows) == 0 {
+			return err
+		}
+		if err := o.overtake(ctx, rows[len(rows)-1].LSN); err != nil {
 			return err
 		}
 		if err := o.look(ctx, rows); err != nil {
@@ -325,9 +337,13 @@ func (o *sender) pack(rows []persist.LogRow) {
 	emit()
 }
 
-// pick returns the set of these rows, empty if the peer holds it, refused it, or may
-// not have it, or if a change of it is damaged here: what is left of a set is none.
+// pick returns the set of these rows, empty if it went ahead, or the peer holds it,
+// refused it, or may not have it, or if a change of it is damaged here: what is left of
+// a set is none.
 func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
+	if o.ahead.went(rows[0].LSN) {
+		return set, 0
+	}
 	if may, _ := o.offers(nil, rows); !may || o.held(&rows[0]) { // without a reader it cannot fail
 		return set, 0
 	}
@@ -422,7 +438,7 @@ func split(f *transport.Changes) []*transport.Changes {
 			n++
 		}
 		parts = append(parts, &transport.Changes{
-			From: f.From, Through: f.Through, Loose: f.Loose, Part: uint64(len(parts)), More: true,
+			From: f.From, Through: f.Through, Loose: f.Loose, Ahead: f.Ahead, Reach: f.Reach, Part: uint64(len(parts)), More: true,
 			Sets: []transport.Set{{Members: members[:n]}},
 		})
 		members = members[n:]

@@ -84,6 +84,8 @@ type session struct {
 
 	leaves
 
+	came came // for the worker that applies, but for doubt
+
 	denied int // sets of the peer's, for lack of rights; for the writer goroutine
 }
 
@@ -114,6 +116,8 @@ type terms struct {
 	want  transport.Scope // what it is asked for
 	push  transport.Scope // what it is sent, if it wants that
 	aside bool            // no cursor in either file changes
+
+	urgent []string // collections that go first, both ways
 
 	verify   *VerifyResult // to be filled: this session only compares
 	progress func(differing int)
@@ -288,7 +292,7 @@ func (s *session) shake(ctx context.Context) error {
 // greet exchanges hellos and finds the peer's row.
 func (s *session) greet(ctx context.Context) error {
 	hello := &transport.Hello{Protocol: transport.ProtocolVersion, Replica: s.r.id, Epoch: s.r.epoch,
-		Want: s.want, Rights: s.grant.Rights(), Volatile: s.aside, Knows: []string{transport.KnowsPack, knowsRanges, transport.KnowsPresence}, Compare: s.verify != nil}
+		Want: s.want, Rights: s.grant.Rights(), Volatile: s.aside, Knows: []string{transport.KnowsPack, knowsRanges, knowsAhead, transport.KnowsPresence}, First: s.urgent, Compare: s.verify != nil}
 	err := s.r.store.Read(ctx, func(rd *persist.Reader) (err error) {
 		hello.Log = rd.Head()
 		if hello.Space, err = rd.Space(); err != nil || !s.r.opts.Keeper {

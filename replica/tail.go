@@ -215,6 +215,13 @@ func (t *tailer) viewed(last int64) bool {
 	return t.view == last && !t.failed
 }
 
+// end returns the position of the end of the log, as far as it was read.
+func (t *tailer) end() crdt.LSN {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next - 1
+}
+
 // forget drops the rows in memory, because some have changed in the file.
 func (t *tailer) forget() {
 	t.mu.Lock()

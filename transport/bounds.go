@@ -60,8 +60,13 @@ func (f *Hello) check() error {
 		checkText("space", f.Space, MaxSpace), checkCount("requires", len(f.Requires), MaxRequires), f.Want.check()); err != nil {
 		return err
 	}
-	if err := checkCount("knows", len(f.Knows), MaxRequires); err != nil {
+	if err := firstError(checkCount("knows", len(f.Knows), MaxRequires), checkCount("first", len(f.First), MaxSelectors)); err != nil {
 		return err
+	}
+	for _, name := range f.First {
+		if err := checkText("collection", name, MaxName); err != nil {
+			return err
+		}
 	}
 	for _, r := range slices.Concat(f.Requires, f.Knows) {
 		if err := checkText("capability", r, MaxCode); err != nil {
@@ -75,6 +80,9 @@ func (f *Changes) check() error {
 	if err := firstError(checkCursor("from", f.From), checkCursor("through", f.Through),
 		checkCount("sets", len(f.Sets), MaxSets)); err != nil {
 		return err
+	}
+	if f.Reach < 0 {
+		return fmt.Errorf("%w: a position of %d", ErrMalformed, f.Reach)
 	}
 	members := 0
 	for _, s := range f.Sets {

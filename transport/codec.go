@@ -223,7 +223,7 @@ func (c *Codec) parseChanges(body []byte) (Frame, error) {
 		return nil, err
 	}
 	if len(f.Packed) > 0 && len(rest) == 0 {
-		return &Changes{Packed: f.Packed, Loose: f.Loose, Unequal: f.Unequal, Prompt: f.Prompt}, nil
+		return &Changes{Packed: f.Packed, Loose: f.Loose, Ahead: f.Ahead, Reach: f.Reach, Unequal: f.Unequal, Prompt: f.Prompt}, nil
 	}
 	r := setReader{b: rest, members: MaxMembers}
 	if f.Sets, err = r.sets(); err != nil {

@@ -64,6 +64,10 @@ func frames() map[string]transport.Frame {
 		"prompt":          &transport.Changes{Prompt: true},
 		"prompt, packed":  &transport.Changes{Prompt: true, Packed: []byte{1, 2}},
 		"loose changes":   &transport.Changes{Loose: 1<<64 - 1, Sets: []transport.Set{{Members: []transport.Member{member("is", 1)}}}},
+		"ahead":           &transport.Changes{Loose: 1, Ahead: 1<<64 - 1, Reach: 1<<63 - 1, Sets: []transport.Set{{Members: []transport.Member{member("is", 1)}}}},
+		"behind":          &transport.Changes{Ahead: 1, Packed: []byte{1, 2}},
+		"ahead, packed":   &transport.Changes{Loose: 1, Ahead: 1, Reach: 1, Packed: []byte{1, 2}},
+		"hello, first":    &transport.Hello{Want: transport.Everything(), First: []string{"orders", ""}},
 		"digest": &transport.Digest{ID: 1<<64 - 1, Answer: true,
 			Scopes: []transport.Scope{transport.Everything(), only(transport.Selector{Collection: "tasks"}), {}},
 			Ranges: []transport.Range{
@@ -160,6 +164,9 @@ func TestEncodeRefuses(t *testing.T) {
 	}{
 		"long space":        {&transport.Hello{Space: long}, transport.ErrTooLarge},
 		"not UTF-8":         {&transport.Hello{Space: "\xff"}, transport.ErrMalformed},
+		"many first":        {&transport.Hello{First: make([]string, transport.MaxSelectors+1)}, transport.ErrTooLarge},
+		"long first":        {&transport.Hello{First: []string{strings.Repeat("x", transport.MaxName+1)}}, transport.ErrTooLarge},
+		"reach":             {&transport.Changes{Reach: -1}, transport.ErrMalformed},
 		"many requires":     {&transport.Hello{Requires: make([]string, transport.MaxRequires+1)}, transport.ErrTooLarge},
 		"long requires":     {&transport.Hello{Requires: []string{long}}, transport.ErrTooLarge},
 		"many selectors":    {&transport.Hello{Want: only(make([]transport.Selector, transport.MaxSelectors+1)...)}, transport.ErrTooLarge},

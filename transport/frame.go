@@ -59,6 +59,7 @@ type Hello struct {
 	Knows    []string       // capabilities of the sender's, to be used by who knows them too
 	Compare  bool           // this session is to compare the two logs' records only: neither side streams
 	Volatile bool           // the sender keeps nothing for good: its acks are no receipts, and it remembers none
+	First    []string       // collections whose changes it wants before others: at most MaxSelectors
 	Carrier  bool           // the sender is no replica: it hands on what it is sent, its acks are no receipts, and it remembers none
 }
 
@@ -76,11 +77,20 @@ type Changes struct {
 	Unequal bool      // with End: after the sender's comparison the two sides may differ
 	Prompt  bool      // somebody waits for the acknowledgement: it is not to be held back
 	Filter  crdt.Hash // in a session's first: of the scope that the sender sends, see Scope.Hash
-	Packed  []byte    // unless empty, all but Loose, Unequal and Prompt, in a form of its own; see Packer
+	Packed  []byte    // unless empty, all but Loose, Ahead, Reach, Unequal and Prompt, in a form of its own; see Packer
 
 	// Loose, if not 0, says that the sets are no stretch of the log: they answer the
 	// Need with this ID, or go before it. From and Through are zero then.
 	Loose uint64
+
+	// Ahead, if not 0, names a frame of change sets that go before their turn in the log:
+	// itself if it is Loose, and then Reach is the highest position that it reaches, or a
+	// later one; else the last one before it, of which, and of those before that, nothing
+	// comes again in its turn: without all of them this frame does not fit. The upper 32
+	// bits are the round, which begins anew when the log is sent again, the lower ones
+	// count from 1 within it.
+	Ahead uint64
+	Reach crdt.LSN
 }
 
 // Set is a change set, or a part of one, in order; never empty.

@@ -213,7 +213,7 @@ func (p *Packer) Pack(f *Changes) *Changes {
 		p.at = f.Through
 		p.furthest = max(p.furthest, f.Through.LSN)
 	}
-	return &Changes{From: f.From, Through: f.Through, Part: f.Part, More: f.More, End: f.End, Loose: f.Loose, Unequal: f.Unequal, Prompt: f.Prompt, Packed: append(b, body...)}
+	return &Changes{From: f.From, Through: f.Through, Part: f.Part, More: f.More, End: f.End, Loose: f.Loose, Ahead: f.Ahead, Reach: f.Reach, Unequal: f.Unequal, Prompt: f.Prompt, Packed: append(b, body...)}
 }
 
 func appendPosition(b []byte, lsn crdt.LSN, chain *crdt.Chain) []byte {

@@ -48,7 +48,7 @@ func (u *Unpacker) Unpack(f *Changes, find FindFunc) (*Changes, error) {
 	out, err := r.frame(flags, [packCheck]byte(head[3:]))
 	switch {
 	case err == nil:
-		out.Unequal, out.Prompt = f.Unequal, f.Prompt
+		out.Ahead, out.Reach, out.Unequal, out.Prompt = f.Ahead, f.Reach, f.Unequal, f.Prompt
 		return out, nil
 	case flags&packReset != 0 && !errors.Is(err, errUnknown):
 		return nil, err // it depends on nothing

@@ -24,6 +24,7 @@ type wireHello struct {
 	Volatile bool        `cbor:"11,keyasint,omitempty"`
 	Compare  bool        `cbor:"12,keyasint,omitempty"`
 	Carrier  bool        `cbor:"13,keyasint,omitempty"`
+	First    []string    `cbor:"14,keyasint,omitempty"`
 }
 
 // wireChanges is the first of a Changes frame's two items; sets.go has the other.
@@ -38,6 +39,8 @@ type wireChanges struct {
 	Loose   uint64      `cbor:"8,keyasint,omitempty"`
 	Unequal bool        `cbor:"9,keyasint,omitempty"`
 	Prompt  bool        `cbor:"10,keyasint,omitempty"`
+	Ahead   uint64      `cbor:"11,keyasint,omitempty"`
+	Reach   uint64      `cbor:"12,keyasint,omitempty"`
 }
 
 type wireAck struct {
@@ -78,17 +81,17 @@ func (f *Hello) wire() any {
 	return &wireHello{
 		Protocol: f.Protocol, Space: f.Space, Replica: f.Replica[:], Epoch: f.Epoch,
 		Log: cursorToWire(f.Log), Read: cursorToWire(f.Read),
-		Rights: hashToWire(&f.Rights), Volatile: f.Volatile, Carrier: f.Carrier, Compare: f.Compare, Requires: f.Requires, Want: scopeToWire(f.Want), Knows: f.Knows,
+		Rights: hashToWire(&f.Rights), Volatile: f.Volatile, Carrier: f.Carrier, Compare: f.Compare, Requires: f.Requires, Want: scopeToWire(f.Want), Knows: f.Knows, First: f.First,
 	}
 }
 
 func (f *Changes) wire() any {
 	if len(f.Packed) > 0 {
-		return &wireChanges{Packed: f.Packed, Loose: f.Loose, Unequal: f.Unequal, Prompt: f.Prompt}
+		return &wireChanges{Packed: f.Packed, Loose: f.Loose, Ahead: f.Ahead, Reach: uint64(f.Reach), Unequal: f.Unequal, Prompt: f.Prompt}
 	}
 	return &wireChanges{
 		From: cursorToWire(f.From), Through: cursorToWire(f.Through),
-		Part: f.Part, More: f.More, End: f.End, Filter: hashToWire(&f.Filter), Loose: f.Loose, Unequal: f.Unequal, Prompt: f.Prompt,
+		Part: f.Part, More: f.More, End: f.End, Filter: hashToWire(&f.Filter), Loose: f.Loose, Ahead: f.Ahead, Reach: uint64(f.Reach), Unequal: f.Unequal, Prompt: f.Prompt,
 	}
 }
 
@@ -112,7 +115,7 @@ func (f *Pong) wire() any  { return &wirePing{f.Nonce} }
 func (f *Error) wire() any { return &wireError{f.Code, f.Message} }
 
 func (w *wireHello) frame() (Frame, error) {
-	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Volatile: w.Volatile, Carrier: w.Carrier, Compare: w.Compare, Requires: w.Requires, Want: w.Want.scope(), Knows: w.Knows}
+	f := &Hello{Protocol: w.Protocol, Space: w.Space, Epoch: w.Epoch, Volatile: w.Volatile, Carrier: w.Carrier, Compare: w.Compare, Requires: w.Requires, Want: w.Want.scope(), Knows: w.Knows, First: w.First}
 	err := firstError(
 		fixed("replica", f.Replica[:], w.Replica), optional("rights", f.Rights[:], w.Rights),
 		cursorFromWire("log", &f.Log, w.Log), cursorFromWire("read", &f.Read, w.Read))
@@ -120,7 +123,7 @@ func (w *wireHello) frame() (Frame, error) {
 }
 
 func (w *wireChanges) frame() (*Changes, error) {
-	f := &Changes{Part: w.Part, More: w.More, End: w.End, Packed: w.Packed, Loose: w.Loose, Unequal: w.Unequal, Prompt: w.Prompt}
+	f := &Changes{Part: w.Part, More: w.More, End: w.End, Packed: w.Packed, Loose: w.Loose, Ahead: w.Ahead, Reach: crdt.LSN(w.Reach), Unequal: w.Unequal, Prompt: w.Prompt}
 	return f, firstError(optional("filter", f.Filter[:], w.Filter),
 		cursorFromWire("from", &f.From, w.From), cursorFromWire("through", &f.Through, w.Through))
 }

@@ -75,6 +75,25 @@ func (f *selectorFlags) options() (opts []replica.LinkOption) {
 	return opts
 }
 
+// exchangeFlags say what a link carries, and in which order.
+type exchangeFlags struct {
+	selectorFlags
+	Priority []collectionArg `placeholder:"NAME,..." help:"Exchange these collections first while there is much to be exchanged. Change sets stay whole."`
+}
+
+// options returns what the flags say of a link.
+func (f *exchangeFlags) options() []replica.LinkOption {
+	opts := f.selectorFlags.options()
+	if len(f.Priority) == 0 {
+		return opts
+	}
+	var names []string
+	for _, c := range f.Priority {
+		names = append(names, string(c))
+	}
+	return append(opts, replica.Priority(names...))
+}
+
 // selectorHelp is part of the help of commands that have the flags.
 const selectorHelp = `
 What a link carries can be narrowed: to collections, to IDs with a prefix, to records with a value in a field, to one direction.

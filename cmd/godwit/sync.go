@@ -14,7 +14,7 @@ type syncCmd struct {
 	URL string `arg:"" name:"url" help:"The space: http(s)://HOST/spaces/NAME, or nats://HOST/NAME."`
 	linkFlags
 
-	selectorFlags
+	exchangeFlags
 }
 
 // Help is shown by --help.
@@ -24,7 +24,8 @@ a change of the other's (see doctor). What was exchanged before an error is kept
 ` + selectorHelp + `
     godwit sync http://localhost:8080/spaces/crew
     godwit sync http://localhost:8080/spaces/crew --collection tasks --where status=active
-    godwit sync http://localhost:8080/spaces/crew --pull-only`
+    godwit sync http://localhost:8080/spaces/crew --pull-only
+    godwit sync http://localhost:8080/spaces/crew --priority orders,payments`
 }
 
 // synced is what sync prints with --json.
@@ -95,7 +96,7 @@ type connectCmd struct {
 	Every time.Duration `placeholder:"TIME" help:"Exchange what there is each time this has passed, as in 5m, and hang up in between. For URLs; on a local network changes go out at once."`
 	linkFlags
 
-	selectorFlags
+	exchangeFlags
 	lanFlags
 }
 
