@@ -227,9 +227,10 @@ func TestLatest(t *testing.T) {
 	for i := range 300 {
 		put(t, r, fmt.Sprint(i%3), fmt.Sprintf(`{"n":%d}`, i))
 	}
-	for i := range 3 {
+	put(t, r, "2", `{"n":300}`) // right behind another one of it
+	for i, n := range []int{297, 298, 300} {
 		ev := all.one()
-		require.Equal(t, fmt.Sprintf(`%d {"n":%d}`, i, 297+i), ev.Key.ID+" "+string(ev.Value))
+		require.Equal(t, fmt.Sprintf(`%d {"n":%d}`, i, n), ev.Key.ID+" "+string(ev.Value))
 		require.True(t, ev.Origin.Local)
 		require.Empty(t, ev.Diff)
 	}
