@@ -51,6 +51,7 @@ func ranked(t *testing.T, actor crdt.ActorID, base []byte, by int64, order []int
 // branches, a replica each, another one has two. Whoever's branches give way, all of
 // them are repaired, and every increment counts once.
 func TestSeveralForks(t *testing.T) {
+	t.Parallel()
 	for i, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
 			ctx := context.Background()

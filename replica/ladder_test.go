@@ -90,6 +90,7 @@ func (w *whole) Close() error { return w.source.Close() }
 
 // Whatever is between two replicas, they sync once and stay in sync.
 func TestSyncThroughProxies(t *testing.T) {
+	t.Parallel()
 	pass := func(http.ResponseWriter, *http.Request) bool { return false }
 	strip := func(_ http.ResponseWriter, r *http.Request) bool {
 		r.Header.Del("Upgrade")

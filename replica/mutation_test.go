@@ -70,6 +70,7 @@ func TestMutantsHarmNoReplica(t *testing.T) {
 		feedMutants(t, dump)
 		return
 	}
+	t.Parallel()
 	began := time.Now()
 	dump := filepath.Join(t.TempDir(), "dump.changes")
 	all := &tally{Seed: *mutantsSeed, Codes: map[string]int{}}

@@ -137,6 +137,6 @@ func TestWatchPolicy(t *testing.T) {
 	w := startWatch(t, a)                               // sets automerge
 	mustGodwit(t, "--db", a, "policy", "rows", "local") // automerge may have shown either
 	mustGodwit(t, "--db", a, "policy", "rows", "remote")
-	_, err = w.await(regexp.MustCompile(`^{"kind":"view","lsn":\d+,"collection":"rows","id":"1","deleted":false,"value":{"by":"b"},"origin":"local","hash":"","time":0,"diff":\[\]}$`))
+	_, err = w.await(regexp.MustCompile(`^{"kind":"view","lsn":\d+,"collection":"rows","id":"1","deleted":false,"value":{"by":"b"},"origin":"local","hash":"","time":0,"diff":\[\],"conflict":"","conflicts":1,"query":"","position":"[0-9a-f.]+"}$`))
 	require.NoError(t, err)
 }
