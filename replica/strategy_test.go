@@ -302,7 +302,7 @@ func TestFetchRemoteFirst(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.Equal(t, "unseen", title())
 	require.ErrorIs(t, all.Fetched().Err, replica.ErrNoLinks)
-	c, err = a.Connect(net.Link("a", "hub"), replica.OnDemand(), replica.PushOnly())
+	_, err = a.Connect(net.Link("a", "hub"), replica.OnDemand(), replica.PushOnly())
 	require.NoError(t, err)
 	require.ErrorIs(t, all.Refresh(ctx), replica.ErrNoLinks, "a link that does not carry it")
 	require.ErrorContains(t, all.Refresh(ctx, "a\x00b"), "a\\x00b")
