@@ -254,6 +254,9 @@ func fillPage(rnd *rand.Rand, page, file []byte) {
 // bundle. Each damage is found or without effect; all that is not named is as it was; and a
 // peer heals it.
 func TestDamage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing in it is concurrent that other tests do not have")
+	}
 	t.Parallel()
 	first := *damageSeed
 	if first == 0 {

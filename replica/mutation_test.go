@@ -70,6 +70,9 @@ func TestMutantsHarmNoReplica(t *testing.T) {
 		feedMutants(t, dump)
 		return
 	}
+	if testing.Short() {
+		t.Skip("one session is fed by one goroutine")
+	}
 	t.Parallel()
 	began := time.Now()
 	dump := filepath.Join(t.TempDir(), "dump.changes")
