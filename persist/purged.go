@@ -2,6 +2,7 @@ package persist
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -68,6 +69,25 @@ func parseKey(row row) (crdt.Key, error) {
 // PutPurged notes that a name was purged, in the place of what was noted of it.
 func (tx *Tx) PutPurged(p *Purged) error {
 	_, err := tx.exec(qPutPurged, p.Hash[:], p.RID, int64(p.Place), p.RID > 0, int64(p.LSN), p.Time)
+	return err
+}
+
+// LiftPurged takes back that a name was purged. A row that has lost its name stays that of
+// something purged, under a hash that no name has.
+func (tx *Tx) LiftPurged(h crdt.Hash) error {
+	if _, err := tx.exec(qLiftPurged, h[:]); err != nil {
+		return err
+	}
+	p, err := tx.Purged(h)
+	if p == nil || err != nil {
+		return err
+	}
+	var none crdt.Hash
+	rand.Read(none[:])
+	if _, err := tx.exec(qUnname, hex.EncodeToString(none[:]), p.RID); err != nil {
+		return err
+	}
+	_, err = tx.exec(qRenamePurged, none[:], h[:])
 	return err
 }
 

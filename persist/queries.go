@@ -34,6 +34,7 @@ const (
 	qInsertActor
 	qActor
 	qRetire
+	qRetireOthers
 	qRetired
 	qAnyRetired
 
@@ -111,6 +112,8 @@ const (
 	qPurgedSince
 	qCountPurged
 	qPutPurged
+	qLiftPurged
+	qRenamePurged
 	qPurgeRows
 	qPurgeQuarantine
 	qPurgeRefusals
@@ -238,11 +241,12 @@ var queries = [numQueries]struct{ what, sql string }{
 			WHERE c.prev < c.lsn AND (c.source = -1 OR c.source = 0 AND c.lsn > ?2))
 		SELECT DISTINCT CASE WHEN c.source NOT IN (0, -1) OR c.source = 0 AND c.lsn <= ?2 THEN -1 ELSE coalesce(o.rid, 0) END
 		FROM change c LEFT JOIN log o ON c.source = 0 AND o.lsn IN (c.lsn - 1, c.lsn + 1) AND o.set_id = c.set_id`},
-	qInsertActor: {"write incarnation", "INSERT INTO actors (actor, created) VALUES (?, ?)"},
-	qActor:       {"read incarnation", "SELECT 1 FROM actors WHERE actor = ?"},
-	qRetire:      {"end incarnation", "UPDATE actors SET retired = 1 WHERE actor = ?"},
-	qAnyRetired:  {"read incarnations", "SELECT 1 FROM actors WHERE retired <> 0 LIMIT 1"},
-	qRetired:     {"read incarnation", "SELECT 1 FROM actors WHERE actor = ? AND retired <> 0"},
+	qInsertActor:  {"write incarnation", "INSERT INTO actors (actor, created) VALUES (?, ?)"},
+	qActor:        {"read incarnation", "SELECT 1 FROM actors WHERE actor = ?"},
+	qRetire:       {"end incarnation", "UPDATE actors SET retired = 1 WHERE actor = ?"},
+	qRetireOthers: {"end incarnations", "UPDATE actors SET retired = 1 WHERE actor <> ?"},
+	qAnyRetired:   {"read incarnations", "SELECT 1 FROM actors WHERE retired <> 0 LIMIT 1"},
+	qRetired:      {"read incarnation", "SELECT 1 FROM actors WHERE actor = ? AND retired <> 0"},
 
 	qHead:    {"read end of log", "SELECT lsn, chain FROM log ORDER BY lsn DESC LIMIT 1"},
 	qChainAt: {"read log position", "SELECT chain FROM log WHERE lsn = ?"},
@@ -366,6 +370,8 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPurgedSince:  {"read marks", "SELECT " + purgedColumns + " FROM purged WHERE lsn > ? AND rid > 0"},
 	qCountPurged:  {"count marks", "SELECT count(*) FROM purged"},
 	qPutPurged:    {"write mark", "INSERT OR REPLACE INTO purged (hash, rid, place, named, lsn, time) VALUES (?, ?, ?, ?, ?, ?)"},
+	qLiftPurged:   {"remove mark", "DELETE FROM purged WHERE hash = ? AND (rid = 0 OR named <> 0)"},
+	qRenamePurged: {"write mark", "UPDATE purged SET hash = ? WHERE hash = ?"},
 	qPurgeRows: {"purge changes", "UPDATE log SET source = CASE WHEN source < 0 THEN source ELSE -1 - source END, data = x'' WHERE lsn IN (" + changesFrom +
 		" SELECT lsn FROM change WHERE lsn > ?2)"},
 	qPurgeQuarantine: {"release from quarantine", "DELETE FROM quarantine WHERE collection = ? AND record = ?"},

@@ -147,6 +147,12 @@ func (tx *Tx) Retire(actor crdt.ActorID) error {
 	return err
 }
 
+// RetireOthers is Retire for all incarnations of this file but one.
+func (tx *Tx) RetireOthers(actor crdt.ActorID) error {
+	_, err := tx.exec(qRetireOthers, []byte(actor))
+	return err
+}
+
 // Stats are counts of what a store holds.
 type Stats struct {
 	Records     int64 // deleted ones too

@@ -43,6 +43,9 @@ type Abandoned struct {
 // that builds on them, and the records show again what the peers have. One that nobody
 // else has anything of is then as if it had never been. Watchers are told with EventView.
 //
+// The marker of a purge is given up like anything else, and the purge with it: the records
+// come back with the next session from who has them, edits that nobody has do not.
+//
 // keep, unless nil, runs on top of that, in the same transaction: what it writes is a new
 // change set, which is sent like any other. What is to be kept is read before: keep sees
 // the records without it. It may be called more than once; only the last call counts.
@@ -53,6 +56,7 @@ type Abandoned struct {
 // back, and is then taken like any other change.
 func (r *Replica) Abandon(ctx context.Context, keys []crdt.Key, keep func(*Tx) error) (Abandoned, error) {
 	var done Abandoned
+	var before crdt.ActorID // that may have written what was purged
 	err := r.Update(ctx, func(tx *Tx) error {
 		sessions, links := r.glimpses()
 		o, err := outlookAt(&tx.b.tx.Reader, sessions, links, nil)
@@ -63,9 +67,15 @@ func (r *Replica) Abandon(ctx context.Context, keys []crdt.Key, keep func(*Tx) e
 		if err != nil {
 			return err
 		}
-		if w.wrote(tx.actor) {
+		if w.wrote(tx.actor) || w.lifts() && before == "" {
+			before = tx.actor
 			r.retire(tx.actor)
 			return errRetired
+		}
+		if w.lifts() { // who wrote what was purged is not known any more
+			if err := tx.b.tx.RetireOthers(tx.actor); err != nil {
+				return err
+			}
 		}
 		if err := w.withdraw(); err != nil {
 			return err

@@ -592,7 +592,7 @@
 // Purge is erasure, for all replicas. What says so is a marker, a record of _godwit, which
 // goes wherever anything goes and only admins bring; its ID is the SHA-256 of the record's
 // name, so it tells no name to who may not read it. (A name that can be guessed can be
-// looked for.) A marker has no contents that matter, and taking it away changes nothing:
+// looked for.) A marker has no contents that matter, and to edit or delete it changes nothing:
 // two replicas that disagreed on whether a record is purged would never agree on anything
 // else of it.
 //
@@ -619,9 +619,15 @@
 // was found wanting for encryption (persist), and is so here. The chain of the log is made
 // with names, so Check cannot follow it over rows whose name is gone.
 //
-// Who is no admin and purges has purged its own file only, and for good: a replica does not
-// know what a hub that it is not connected to would let it write. It is told as any refused
-// write is. To get the record back there, begin a new file from the hub.
+// Who is no admin and purges has purged its own file only: a replica does not know what a hub
+// that it is not connected to would let it write. It is told as any refused write is. To
+// Abandon the marker lifts the purge in the same transaction: the name leaves the table, the
+// record's row without heads is like that of one that never was, and the comparison that
+// sessions begin with from then on brings back what others have. All incarnations of the file
+// are retired with that, also those of other processes: the record's clock is gone, so nobody
+// knows any more which of them wrote it, and its sequence numbers must not be given out again.
+// A row that has lost its name cannot be told to be the record's, and stays purged; the record
+// gets another one.
 //
 // What it costs a replica of 1,000,000 records to find what a marker is of, on 2026-11-21, on
 // two cores with a load of 37, so that these are bounds from far above (go test ./replica -run

@@ -57,10 +57,12 @@ const purgeBatch = 256
 // and index entries, what waits or was refused, what was forgotten, tags. It takes no
 // change of it any more, wherever that comes from: a replica that was away, a bundle, a
 // stream, a backup that is put back. Others see the record leave, and nobody can make one
-// under its name again (ErrPurged). There is no way back.
+// under its name again (ErrPurged). There is no way back but for a marker that was refused.
 //
 // Of replicas that check rights only admins may bring a marker: who is none purges its own
-// file, and Refusals says that the others did not follow.
+// file, and Refusals says that the others did not follow. To Abandon the marker then lifts
+// the purge here: the next session brings the record back as the others have it. What they
+// did not have of it is lost.
 //
 // What stays: the marker, so the SHA-256 of the record's name, from which a name can be
 // guessed, who made it and when; in each file the positions, hashes and times of the

@@ -227,11 +227,30 @@ func (b *batch) purgeRecord(h crdt.Hash, k crdt.Key) error {
 	return b.restate(rec)
 }
 
+// lift takes back what a marker did of which nothing is left. What was dropped comes with
+// the next session, from who has it.
+func (b *batch) lift(marker *persist.Record) error {
+	h, ok := markedBy(marker.Key)
+	if !ok || len(marker.Heads) > 0 {
+		return nil
+	}
+	b.w.purges = -1
+	for _, h := range []crdt.Hash{h, nameHash(tagsKeyOf(h))} {
+		if err := b.tx.LiftPurged(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // kindPurged is the Kind of a Problem: something is here that was purged.
 const kindPurged = "purged"
 
 // checkPurged reports a marker that was not heeded, and a record that is here all the same.
 func checkPurged(rd *persist.Reader, rec *persist.Record, each func(Problem)) error {
+	if len(rec.Heads) == 0 {
+		return nil
+	}
 	h, ok := markedBy(rec.Key)
 	if ok {
 		p, err := rd.Purged(h)
@@ -239,9 +258,6 @@ func checkPurged(rd *persist.Reader, rec *persist.Record, each func(Problem)) er
 			each(Problem{Kind: kindPurged, Key: rec.Key, Detail: "the marker was not heeded", Advice: "Purge what it is of"})
 		}
 		return err
-	}
-	if len(rec.Heads) == 0 {
-		return nil
 	}
 	purged, err := isPurged(rd, rec.Key)
 	if purged {

@@ -116,6 +116,14 @@ func (rec *shortened) loses(c *crdt.Change) bool {
 	return rec.gone[c.Hash()] || from > 0 && c.Seq() > from || buildsOn(c, rec.gone)
 }
 
+// lifts reports whether a marker goes, and with it a purge.
+func (w *withdrawal) lifts() bool {
+	return slices.ContainsFunc(w.order, func(k crdt.Key) bool {
+		_, ok := markedBy(k)
+		return ok && len(w.records[k].gone) > 0
+	})
+}
+
 // withdraw does it. The actors of what goes write no more: their sequence numbers would
 // be given out again.
 func (w *withdrawal) withdraw() error {
@@ -131,6 +139,9 @@ func (w *withdrawal) withdraw() error {
 			}
 		}
 		if err := b.withdraw(rec.e, rec.gone); err != nil {
+			return err
+		}
+		if err := b.lift(&rec.e.row); err != nil {
 			return err
 		}
 	}

@@ -19,7 +19,8 @@ func (purgeCmd) Help() string {
     purge    drops the data in every file, history and all; nothing brings it back, no replica that was away, no old backup
 
 A marker replicates that holds a hash of the name, so that the name is not told to who may not read the record. A hub takes it
-from admins only: who is none purges this file alone, and "status" shows what the hub refused. The name and what SQLite has not
+from admins only: who is none purges this file alone, "status" shows what the hub refused, and to abandon that brings the record
+back as the others have it. The name and what SQLite has not
 overwritten are gone from each file with "compact --vacuum" there. Copies that no replica holds are yours to remove: backups,
 bundles, exports, what a NATS stream keeps.
 

@@ -130,6 +130,8 @@
 //
 //   - a change set that was torn apart in the log, since it wrote a record anew that was hidden,
 //     behind another one (TestAHiddenRecordIsMadeAgainWithinASet; seeds 6001, 6002);
+//   - a record that never came back where the marker of its purge was refused and abandoned
+//     (TestARecordComesBackWhenItsRefusedPurgeIsAbandoned; -sim.replay 3062/60:0,30,35,37,41);
 //   - a one-shot sync between a replica that has forgotten a record and one that was put back,
 //     which says that the two are not equal, since a set waits for what it misses, and is not
 //     made equal by reconciliation in the same run; the next sync does (seed 22695 of the
