@@ -99,6 +99,13 @@
 // A bad frame in the very last transaction cannot be told from a power cut: its end is
 // lost, as that would be. Opening reads the WAL for that, if there is one.
 //
+// With NORMAL a power cut may leave whole transactions behind a bad frame, and whoever
+// opens the file then, in whatever mode, takes what is before. So the file says that
+// somebody writes like that (unsynced of meta): it is synced before his first transaction,
+// asked for again when somebody else has committed, which costs no other transaction
+// anything, and taken back by who opens the file with FULL and can empty the WAL. Damage
+// in a WAL of which the file says so is not told from a power cut.
+//
 // # Queries
 //
 // A condition compares keys (query_key.go): one SQLite value for whatever a field holds,

@@ -234,10 +234,16 @@ func prepareWriter(ctx context.Context, c *conn, opts *Options, v *vault) error 
 		return err
 	}
 	// What a large transaction made of the WAL need not stay. In pages of 4 KiB.
-	if err := c.run(opts.Synchronous.pragma() + "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 8000;"); err != nil {
+	if err := c.run(Full.pragma() + "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 8000;"); err != nil {
 		return err
 	}
-	return migrate(c, &opts.hooks, newest)
+	if err := migrate(c, &opts.hooks, newest); err != nil {
+		return err
+	}
+	if opts.Synchronous == Full {
+		return settle(c)
+	}
+	return c.run(opts.Synchronous.pragma())
 }
 
 // setUp sets what every connection of ours has.

@@ -20,16 +20,48 @@ const (
 // the first frame whose checksum does not fit, and takes that for the end, as it is after
 // a power cut. It is not the end when transactions follow. With synchronous=FULL none is
 // begun before the one before is on the disk, so then there is damage, and to go on would
-// overwrite what was committed.
+// overwrite what was committed. Of who writes with NORMAL the file knows (unsynced): then
+// what follows a frame proves nothing. The header is synced all the same.
 //
 // It is read again before that is said: somebody may be writing.
 func inspectWAL(path string) error {
 	at, err := walDamage(path + "-wal")
-	if at > 0 && err == nil {
-		var again int64
-		if again, err = walDamage(path + "-wal"); err == nil && again == at {
-			err = fmt.Errorf("what was committed last cannot be read, there are bad bytes in %s-wal, at %d: %w", path, at, ErrDamaged)
-		}
+	if at == 0 || err != nil {
+		return err
+	}
+	again, err := walDamage(path + "-wal")
+	if again != at || err != nil {
+		return err
+	}
+	if at > walHeader && mayEndAnywhere(path) {
+		return nil
+	}
+	return fmt.Errorf("what was committed last cannot be read, there are bad bytes in %s-wal, at %d: %w", path, at, ErrDamaged)
+}
+
+// mayEndAnywhere reports whether the file, up to the WAL's first bad frame, knows of a
+// writer that did not wait for the disk. It changes nothing.
+func mayEndAnywhere(path string) bool {
+	c, err := connect(path, "ro")
+	if err != nil {
+		return false
+	}
+	defer c.close()
+	unsynced, err := c.pragma(unsyncedSQL) // an error: the file is older than that
+	return unsynced == int64(1) && err == nil
+}
+
+// unsyncedSQL reads whether the WAL may end anywhere after a power cut. It is set, at FULL,
+// before the first transaction that is not (writer.look).
+const unsyncedSQL = "SELECT unsynced FROM meta"
+
+// settle has the file forget those who did not wait for the disk: what they left behind
+// the WAL's end goes, and the commit that says so syncs what they write meanwhile. They
+// see it and say so again. What fails is left to who opens the file next.
+func settle(c *conn) error {
+	unsynced, err := c.pragma(unsyncedSQL)
+	if unsynced == int64(1) && err == nil && fold(c) == nil {
+		_ = c.run("UPDATE meta SET unsynced = 0")
 	}
 	return err
 }

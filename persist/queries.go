@@ -16,6 +16,8 @@ const (
 	qSealing
 	qSetSealing
 	qIdentity
+	qUnsynced
+	qSayUnsynced
 	qInsertIdentity
 	qSetIdentity
 	qKeepActor
@@ -217,6 +219,8 @@ var queries = [numQueries]struct{ what, sql string }{
 	qSealing:        {"read state of the encryption", "SELECT version, last, kdf, box FROM encryption"},
 	qSetSealing:     {"write state of the encryption", "UPDATE encryption SET version = ?, last = ?, kdf = ?, box = ?"},
 	qIdentity:       {"read identity", "SELECT replica, epoch FROM meta"},
+	qUnsynced:       {"read whether all is synced", unsyncedSQL},
+	qSayUnsynced:    {"write that not all is synced", "UPDATE meta SET unsynced = 1"},
 	qInsertIdentity: {"write identity", "INSERT INTO meta (one, replica, epoch, created) VALUES (1, ?, ?, ?)"},
 	qSetIdentity:    {"write identity", "UPDATE meta SET replica = ?, space = ?"},
 	qKeepActor:      {"write incarnation", "INSERT OR IGNORE INTO actors (actor, created) VALUES (?, 0)"},

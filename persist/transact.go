@@ -20,7 +20,7 @@ type position struct {
 // transact runs one transaction that begins with r.
 func (w *writer) transact(r *request) {
 	if r.outside != nil {
-		r.err = r.outside(w.c)
+		r.err = w.outside(r.outside)
 		r.answer()
 		return
 	}
@@ -50,25 +50,60 @@ func vacuum(c *conn) error {
 	return err
 }
 
+// outside runs f, synced: it is rare and takes longer than that.
+func (w *writer) outside(f func(*conn) error) error {
+	if err := w.raiseSync(true); err != nil {
+		return err
+	}
+	defer w.restoreSync(true)
+	return f(w.c)
+}
+
 func (w *writer) begin(full bool) error {
-	if full && w.sync != Full {
-		if err := w.c.run(Full.pragma()); err != nil {
-			return fmt.Errorf("set synchronous: %w", err)
-		}
+	if err := w.raiseSync(full); err != nil {
+		return err
 	}
 	_, err := w.c.exec(qBeginImmediate)
 	if err == nil {
-		err = w.look()
+		err = w.look(full)
 	}
 	if err != nil {
 		w.rollback(full)
 	}
+	if !errors.Is(err, errUnsaid) {
+		return err
+	}
+	// In a transaction of its own, which is synced.
+	if err := w.begin(true); err != nil {
+		return err
+	}
+	_, err = w.c.exec(qCommit)
+	w.rollback(true)
+	if err != nil {
+		return err
+	}
+	return w.begin(false)
+}
+
+// errUnsaid: the file does not know yet that this writer does not wait for the disk.
+var errUnsaid = errors.New("a transaction that is not synced, in a file that counts on it")
+
+// sayUnsynced has the file know of a writer that does not wait for the disk.
+func (w *writer) sayUnsynced(full bool) error {
+	r, err := w.c.one(qUnsynced)
+	switch {
+	case err != nil || r == nil || r.int(0) == 1:
+		return err
+	case !full:
+		return errUnsaid
+	}
+	_, err = w.c.exec(qSayUnsynced)
 	return err
 }
 
 // look finds out whether the file is still where it was, whether somebody else has
 // committed since we last did, and where the log and the records end.
-func (w *writer) look() error {
+func (w *writer) look(full bool) error {
 	if err := w.place.check(); err != nil {
 		return err
 	}
@@ -78,6 +113,11 @@ func (w *writer) look() error {
 	}
 	w.version, w.pos = r.int(0), w.known
 	if w.version != w.seen {
+		if w.sync != Full {
+			if err := w.sayUnsynced(full); err != nil {
+				return err
+			}
+		}
 		w.generation++
 		if w.pos.head, err = readHead(w.c, w.epoch); err != nil {
 			return err
@@ -227,7 +267,17 @@ func (w *writer) rollback(full bool) {
 	w.restoreSync(full)
 }
 
-// restoreSync undoes what begin did for a request that is always synced.
+// raiseSync has a request synced whatever the mode.
+func (w *writer) raiseSync(full bool) error {
+	if full && w.sync != Full {
+		if err := w.c.run(Full.pragma()); err != nil {
+			return fmt.Errorf("set synchronous: %w", err)
+		}
+	}
+	return nil
+}
+
+// restoreSync undoes what raiseSync did for a request that is always synced.
 func (w *writer) restoreSync(full bool) {
 	if full && w.sync != Full {
 		_ = w.c.run(w.sync.pragma()) // failing leaves it at FULL: slower, not wrong

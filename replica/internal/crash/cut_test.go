@@ -270,12 +270,12 @@ func (p *past) restart(calls int, path string) (lost int) {
 	return lost
 }
 
-// openAny opens the file with the key that it has.
+// openAny opens the file with the key that it has; at FULL, however it was written.
 func (p *past) openAny(path string) *replica.Replica {
 	var err error
 	for key := range 10 {
 		var r *replica.Replica
-		if r, err = replica.Open(context.Background(), path, &replica.Options{Synchronous: p.mode, Key: keyOf(key)}); err == nil {
+		if r, err = replica.Open(context.Background(), path, &replica.Options{Key: keyOf(key)}); err == nil {
 			return r
 		}
 	}
