@@ -130,14 +130,14 @@
 //
 //   - a change set that was torn apart in the log, since it wrote a record anew that was hidden,
 //     behind another one (TestAHiddenRecordIsMadeAgainWithinASet; seeds 6001, 6002);
-//   - a record that never came back where the marker of its purge was refused and abandoned
-//     (TestARecordComesBackWhenItsRefusedPurgeIsAbandoned; -sim.replay 3062/60:0,30,35,37,41);
 //   - a one-shot sync between a replica that has forgotten a record and one that was put back,
 //     which says that the two are not equal, since a set waits for what it misses, and is not
 //     made equal by reconciliation in the same run; the next sync does (seed 22695 of the
 //     steps before purging, 40656; not repaired);
-//   - one-shot syncs that do not come to know that the sides are equal, after the marker of a
-//     purge was refused and abandoned (-sim.replay 41039/60:1,24,26,39,41; not repaired).
+//   - a record that never came back where the marker of its purge was refused and abandoned, and
+//     one-shot syncs that did not come to know that the sides are equal, for the same reason
+//     (TestARecordComesBackWhenItsRefusedPurgeIsAbandoned; -sim.replay
+//     3062/60:0,30,35,37,41 and 41039/60:1,24,26,39,41).
 //
 // All else of these was clean: nothing acknowledged was missing, and every copy came to be
 // equal.
