@@ -23,6 +23,7 @@ const (
 	columnRefusalDetail    column = 8
 	columnPeerError        column = 9
 	columnPolicy           column = 10
+	columnPeerCarried      column = 11
 )
 
 // appendID writes a number that tells a row from others of its table; with

@@ -315,7 +315,7 @@ var sealedTables = [...]sealedTable{
 	{"quarantine", "id", []string{"peer", "hash", "collection", "record"},
 		[]sealedColumn{{"detail", columnQuarantineDetail, true}, {"data", columnQuarantined, false}}},
 	{"refusals", "id", []string{"peer", "hash", "collection", "record"}, []sealedColumn{{"detail", columnRefusalDetail, true}}},
-	{"peers", "id", []string{"replica", "epoch"}, []sealedColumn{{"last_error", columnPeerError, true}}},
+	{"peers", "id", []string{"replica", "epoch"}, []sealedColumn{{"last_error", columnPeerError, true}, {"carried", columnPeerCarried, true}}},
 	{"policies", "collection", []string{"collection"}, []sealedColumn{{"policy", columnPolicy, true}}},
 }
 

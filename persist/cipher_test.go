@@ -103,7 +103,7 @@ func fillSecrets(t testing.TB, s *persist.Store, n int) {
 		for i := range n {
 			writeHistory(t, tx, fmt.Sprintf("record-%04d", i), i%7 == 0)
 		}
-		peer := &persist.Peer{Replica: crdt.ReplicaID{7}, Epoch: 9, Name: "hub", LastError: secret}
+		peer := &persist.Peer{Replica: crdt.ReplicaID{7}, Epoch: 9, Name: "hub", LastError: secret, Carried: secret}
 		require.NoError(t, tx.PutPeer(peer))
 		for i := range 5 {
 			k := key(fmt.Sprint("held-", i))
@@ -331,7 +331,7 @@ func storedBox(t testing.TB, path string) (box string) {
 var cells = []struct{ table, column, id string }{
 	{"log", "data", "lsn"}, {"snapshots", "data", "rid"}, {"records", "json", "rid"},
 	{"parked", "data", "id"}, {"parked", "reason", "id"}, {"quarantine", "data", "id"}, {"quarantine", "detail", "id"},
-	{"refusals", "detail", "id"}, {"peers", "last_error", "id"}, {"policies", "policy", "collection"},
+	{"refusals", "detail", "id"}, {"peers", "last_error", "id"}, {"peers", "carried", "id"}, {"policies", "policy", "collection"},
 }
 
 // stored returns what the file holds of content, by cell.

@@ -21,6 +21,7 @@ type Peer struct {
 	Seen      int64 // ms since 1970
 	Doubt     bool  // what came from it may be lost to it, or to a copy of it, though Read is in its log
 
+	Carried    string    // what it is sent of this log, in words of the caller's; "": everything
 	ReadFilter crdt.Hash // of the scope under which it sent what Read counts
 	Subject    string    // who it was known as; "" if nobody asked
 	Carrier    bool      // it is no replica: it hands on what it is sent, and Acked is what it was handed
@@ -64,6 +65,9 @@ func (r *Reader) parsePeer(row row) (Peer, error) {
 	if err == nil {
 		p.LastError, err = r.unsealText(row.int(18), columnPeerError, p.rowID(), row.text(11))
 	}
+	if err == nil {
+		p.Carried, err = r.unsealText(row.int(18), columnPeerCarried, p.rowID(), row.text(19))
+	}
 	return p, stored("peer", p.ID, err)
 }
 
@@ -88,7 +92,7 @@ func (tx *Tx) PutPeer(p *Peer) error {
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
 		p.State, tx.sealText(columnPeerError, p.rowID(), p.LastError), int64(p.Attempts), p.Seen, p.Doubt,
-		p.ReadFilter[:], p.Subject, p.Carrier, tx.sealing.number(), id)
+		p.ReadFilter[:], p.Subject, p.Carrier, tx.sealing.number(), tx.sealText(columnPeerCarried, p.rowID(), p.Carried), id)
 	if err != nil {
 		return err
 	}
@@ -104,7 +108,7 @@ func (tx *Tx) insertPeer(p *Peer) error {
 		int64(p.Read.Epoch), int64(p.Read.LSN), p.Read.Chain[:],
 		int64(p.Acked.Epoch), int64(p.Acked.LSN), p.Acked.Chain[:],
 		p.State, tx.sealText(columnPeerError, p.rowID(), p.LastError), int64(p.Attempts), p.Seen, p.Doubt,
-		p.ReadFilter[:], p.Subject, p.Carrier, tx.sealing.number())
+		p.ReadFilter[:], p.Subject, p.Carrier, tx.sealing.number(), tx.sealText(columnPeerCarried, p.rowID(), p.Carried))
 	if err == nil {
 		p.ID = row.int(0)
 	}

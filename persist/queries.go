@@ -344,10 +344,10 @@ var queries = [numQueries]struct{ what, sql string }{
 	qPeerByID: {"read peer", "SELECT " + peerColumns + " FROM peers WHERE id = ?"},
 	qPending:  {"count pending changes", "SELECT count(*) FROM log WHERE lsn > ? AND source <> ? AND rid NOT IN (SELECT rid FROM unseen)"},
 	qInsertPeer: {"insert peer", "INSERT INTO peers (" + peerColumns + `)
-		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
+		VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`},
 	qUpdatePeer: {"update peer", `UPDATE peers SET name = ?, read_epoch = ?, read_lsn = ?, read_chain = ?,
 		acked_epoch = ?, acked_lsn = ?, acked_chain = ?, state = ?, last_error = ?, attempts = ?, seen = ?, doubt = ?,
-		read_filter = ?, subject = ?, carrier = ?, sealed = ? WHERE id = ?`},
+		read_filter = ?, subject = ?, carrier = ?, sealed = ?, carried = ? WHERE id = ?`},
 	qForks:      {"read forks", "SELECT " + forkColumns + " FROM forks ORDER BY collection, id, seq"},
 	qForksOf:    {"read forks", "SELECT " + forkColumns + " FROM forks WHERE collection = ? AND id = ? ORDER BY seq"},
 	qCountForks: {"count forks", "SELECT count(*) FROM forks"},
@@ -405,7 +405,7 @@ var queries = [numQueries]struct{ what, sql string }{
 
 	qRefusals:      {"read refusals", "SELECT " + refusalColumns + " FROM refusals ORDER BY id"},
 	qRefusalsOf:    {"read refusals", "SELECT " + refusalColumns + " FROM refusals WHERE peer = ? ORDER BY id"},
-	qCountRefusals: {"count refusals", "SELECT count(*) FROM refusals WHERE peer = ? AND code <> 'forgotten'"},
+	qCountRefusals: {"count refusals", "SELECT count(*) FROM refusals WHERE peer = ? AND code NOT IN ('forgotten', 'parked')"},
 	qTrimRefusals: {"forget refusals", `DELETE FROM refusals WHERE peer = ?1 AND id <=
 		(SELECT id FROM refusals WHERE peer = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)`},
 	qPutRefusal:    {"write refusal", "INSERT OR REPLACE INTO refusals (" + refusalColumns + ") VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"},
@@ -498,7 +498,7 @@ const changesFrom = `WITH RECURSIVE change (lsn) AS (VALUES (?1) UNION ALL
 const (
 	itemColumns = "rid, collection, id, heads, EXISTS (SELECT 1 FROM unseen u WHERE u.rid = records.rid)"
 	peerColumns = `id, replica, epoch, name, read_epoch, read_lsn, read_chain,
-		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject, carrier, sealed`
+		acked_epoch, acked_lsn, acked_chain, state, last_error, attempts, seen, doubt, read_filter, subject, carrier, sealed, carried`
 	purgedColumns     = "hash, rid, place, lsn, time"
 	indexColumns      = "id, collection, field, done, ready"
 	textColumns       = "id, collection, fields, done, ready, lsn, view"

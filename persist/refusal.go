@@ -32,7 +32,7 @@ func (r *Reader) Refusals(peer int64) iter.Seq2[*Refusal, error] {
 }
 
 // CountRefusals counts what a peer refused, but for what it does not keep because it has
-// forgotten the record.
+// forgotten the record, and what waits there.
 func (r *Reader) CountRefusals(peer int64) (int64, error) {
 	row, err := r.one(qCountRefusals, peer)
 	if err != nil {

@@ -156,7 +156,7 @@ func TestPeers(t *testing.T) {
 	p := &persist.Peer{Replica: crdt.ReplicaID{1}, Epoch: 1<<64 - 1, Name: "hub",
 		Read:  crdt.Cursor{Epoch: 1 << 63, LSN: 3, Chain: crdt.Chain{4}},
 		Acked: crdt.Cursor{Epoch: 5, LSN: 6, Chain: crdt.Chain{7}},
-		State: "live", LastError: "none", Attempts: 8, Seen: 9, Doubt: true, ReadFilter: crdt.Hash{11}, Subject: "ann"}
+		State: "live", LastError: "none", Attempts: 8, Seen: 9, Doubt: true, ReadFilter: crdt.Hash{11}, Subject: "ann", Carried: "some"}
 	commit(t, s, func(tx *persist.Tx) { require.NoError(t, tx.PutPeer(p)) })
 	id := p.ID
 	require.NotZero(t, id)

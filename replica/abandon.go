@@ -59,7 +59,7 @@ func (r *Replica) Abandon(ctx context.Context, keys []crdt.Key, keep func(*Tx) e
 	var before crdt.ActorID // that may have written what was purged
 	err := r.Update(ctx, func(tx *Tx) error {
 		sessions, links := r.glimpses()
-		o, err := outlookAt(&tx.b.tx.Reader, sessions, links, nil)
+		o, err := r.outlookAt(&tx.b.tx.Reader, sessions, links, nil)
 		if err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func (w *withdrawal) addRefused(o *outlook, k crdt.Key) error {
 	found := false
 	for _, p := range o.peers {
 		for change, f := range p.refused {
-			if f.Code == codeForgotten {
+			if !isRefusal(f.Code) {
 				continue
 			}
 			rows, err := w.setOf(change)
@@ -166,7 +166,7 @@ func (w *withdrawal) heldBy(p *outlookPeer) error {
 	lacks := newWithdrawal(w.b)
 	for change, f := range p.refused {
 		rec := w.records[change.key]
-		if f.Code == codeForgotten || rec == nil || !rec.gone[change.hash] {
+		if !isRefusal(f.Code) || rec == nil || !rec.gone[change.hash] {
 			continue
 		}
 		rec, err := lacks.record(change.key)
@@ -181,10 +181,13 @@ func (w *withdrawal) heldBy(p *outlookPeer) error {
 		return err
 	}
 	for _, rows := range w.sets {
-		at := p.of(rows)
+		at := p.of(w.b.w.r, rows)
 		for i := range rows {
 			row := &rows[i]
-			if row.Withdrawn() || lacks.has(row.Key, row.Hash) || at.Carrier || at.State != SyncSynced && at.State != SyncSyncing {
+			if row.Withdrawn() || lacks.has(row.Key, row.Hash) || at.Carrier {
+				continue
+			}
+			if waits := at.Code == codeParked; waits || at.State != SyncSynced && at.State != SyncSyncing {
 				continue
 			}
 			return &HeldError{Key: row.Key, Hash: row.Hash, Peer: at.Peer}

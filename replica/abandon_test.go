@@ -146,8 +146,10 @@ func TestEditsAfterAbandon(t *testing.T) {
 	putAll(t, a, 2, "a-1", "shared")
 	putAll(t, a, 3, "a-1") // waits at the hub
 	require.Equal(t, 2, syncRefused(t, a, link))
+	before := lastActor(t, a, "a-1")
 	abandon(t, a, "shared")
 	putAll(t, a, 4, "a-1")
+	require.NotEqual(t, before, lastActor(t, a, "a-1"))
 	putAll(t, a, 5, "a-1")
 	syncWith(t, a, link)
 	require.Equal(t, `{"v":5}`, get(t, hub, "a-1"))
@@ -285,9 +287,11 @@ func TestAbandonInAnotherProcess(t *testing.T) {
 	v, err := a.Verify(t.Context(), link, nil)
 	require.NoError(t, err)
 	require.False(t, v.Equal())
+	before := lastActor(t, a, "a-1")
 	abandon(t, b, "shared")
 	requireSame(t, a, link)
 	putAll(t, a, 4, "a-1")
+	require.NotEqual(t, before, lastActor(t, a, "a-1"))
 	require.Equal(t, 0, syncRefused(t, a, link))
 	require.Equal(t, `{"v":4}`, get(t, hub, "a-1"))
 	requireEqual(t, hub, a, b)
@@ -350,4 +354,14 @@ func TestAbandonPolicy(t *testing.T) {
 	require.NotEqual(t, crdt.ResolverLWW, p.Default)
 	requireClean(t, a)
 	requireSame(t, a, net.Link("a", "hub"))
+}
+
+// lastActor returns who wrote the latest change of a record.
+func lastActor(t testing.TB, r *replica.Replica, id string) (last crdt.ActorID) {
+	t.Helper()
+	for c, err := range r.Receipts(context.Background(), key(id)) {
+		require.NoError(t, err)
+		return c.Actor
+	}
+	return last
 }

@@ -257,8 +257,18 @@
 //
 // A peer whose cursor is not in this log (a file that was put back) is sent the log from its
 // end on, and reconciles the rest: until it says that this made both equal, nothing counts as
-// acknowledged. What a peer is not sent because of a selector, or parked, is not told
-// apart: it counts as acknowledged with the log around it.
+// acknowledged. What it is sent at all is written down with the cursor (carried.go), sealed
+// in an encrypted file since conditions hold values: a record outside is left out, not
+// acknowledged. When that changes, a record has to be in both, the old and the new, until the
+// peer says that it has compared and lacks nothing. A condition on fields is held against the
+// value that a record has now; what was sent of it when it met the condition then counts as
+// left out too: a receipt may be missing, never wrong.
+//
+// What a peer parked, and what it lacks of a record that it has forgotten, is kept among the
+// refusals, under codes of their own, until it is known to have it. A refusal that is offered
+// again, as rights or record have changed, stands until then too: until a run of this side
+// found the record equal, or the peer acknowledged the set in the order of the log, or it had
+// asked for it itself and said then that it lacks nothing (refused.go).
 //
 // A carrier's acknowledgement is never a receipt. An old life of a peer (an epoch before the
 // last one seen) is not looked at. Whom this replica dials counts, and the neighbours and

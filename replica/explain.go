@@ -21,7 +21,7 @@ const (
 	ReasonPurged      = "purged"      // it was purged; the rest is about its marker
 	ReasonForgotten   = "forgotten"   // it was forgotten here, or by the peer
 	ReasonForked      = "forked"      // see Forks
-	ReasonWaiting     = "waiting"     // something that came waits for changes of it
+	ReasonWaiting     = "waiting"     // something that came waits for changes of it, here or at the peer
 	ReasonQuarantined = "quarantined" // this replica refused a change of it
 	ReasonConflict    = "conflict"    // it holds several values; keeps nothing from syncing
 	ReasonAlone       = "alone"       // no peer is known
@@ -64,7 +64,7 @@ func (e *Explanation) add(code string, peer crdt.ReplicaID, format string, args 
 // Explain says where a record stands with each known peer, and what keeps it from being
 // synced. It reads what any process last wrote down; of the links of this process it
 // knows more, such as what they carry and when they dial next. The options are those of
-// a link that another process holds: what a link leaves out is written down nowhere.
+// a link that another process holds, and has not been connected under yet.
 func (r *Replica) Explain(ctx context.Context, k crdt.Key, opts ...LinkOption) (Explanation, error) {
 	e := Explanation{Key: k, Synced: true}
 	t := terms{want: transport.Everything(), push: transport.Everything()}

@@ -45,7 +45,14 @@ func (x *explainer) peer(p persist.Peer) error {
 		x.e.add(x.reach(p.State == StateConnected), p.Replica, "%s %s.", name(p), path.state(p))
 		return nil
 	}
-	for _, c := range append([]*carry{x.given}, path.carries...) {
+	agreed, err := carriedTo(&p)
+	if err != nil {
+		return err
+	}
+	if live {
+		agreed = x.given
+	}
+	for _, c := range append([]*carry{x.given, agreed}, path.carries...) {
 		in, err := c.holds(x.r, x.rd, x.rec.Key)
 		if err != nil {
 			return err
@@ -101,6 +108,11 @@ func (x *explainer) refused(p persist.Peer) (found bool, err error) {
 				continue
 			}
 			what = fmt.Sprintf("the change set that it shares with %s", f.Key)
+		}
+		if f.Code == codeParked {
+			found = true
+			x.keeps(ReasonWaiting, p.Replica, "%s has %s, which waits there for another that it lacks.", name(p), what)
+			continue
 		}
 		again, err := x.again(f)
 		if err != nil {

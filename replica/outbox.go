@@ -26,7 +26,7 @@ type OutboxFilter struct {
 	Collection string           // "" for all
 	ID         string           // of one record of the collection; "" for all
 	Peers      []crdt.ReplicaID // that count; empty: as Outbox says
-	Synced     bool             // list what is acknowledged too, if it is not behind ClearOutbox
+	Synced     bool             // list what is acknowledged or left out too, if it is not behind ClearOutbox
 }
 
 func (f *OutboxFilter) wants(rows []persist.LogRow) bool {
@@ -38,10 +38,10 @@ func (f *OutboxFilter) wants(rows []persist.LogRow) bool {
 // Outbox yields this replica's change sets that not all peers that count have on disk,
 // oldest first, and says why: not sent yet, under way, or refused. The peers that count
 // are those that this replica dials, and if there are none, those that dial it; without
-// any, all is pending. Nothing is kept for it: it follows from how far each peer has
-// read the log, so what is acknowledged is gone from it. Nor is what was made and deleted
-// before anybody was shown it in it, which is not sent (ReasonUnseen). It is no snapshot:
-// pages are read as the loop goes on.
+// any, all is pending; a peer that is not sent a record does not count for it. Nothing is
+// kept for it: it follows from how far each peer has read the log, so what is acknowledged
+// is gone from it. Nor is what was made and deleted before anybody was shown it in it,
+// which is not sent (ReasonUnseen). It is no snapshot: pages are read as the loop goes on.
 func (r *Replica) Outbox(ctx context.Context, f OutboxFilter) iter.Seq2[Outgoing, error] {
 	return func(yield func(Outgoing, error) bool) {
 		o, from, err := r.outboxFrom(ctx, &f)
@@ -67,7 +67,7 @@ func (r *Replica) Outbox(ctx context.Context, f OutboxFilter) iter.Seq2[Outgoing
 			pos = last
 			for _, rows := range sets {
 				out := outgoing(o, rows)
-				if f.wants(rows) && (out.State != SyncSynced || f.Synced && out.LSN > from.cleared) && !yield(out, nil) {
+				if f.wants(rows) && (!out.State.over() || f.Synced && out.LSN > from.cleared) && !yield(out, nil) {
 					return
 				}
 			}

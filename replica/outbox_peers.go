@@ -16,10 +16,11 @@ type SyncState string
 // ends before the peer has acknowledged it.
 const (
 	SyncPending SyncState = "pending" // it waits for a connection, or its turn
-	SyncSyncing SyncState = "syncing" // sent and not acknowledged; a carrier's stay so
+	SyncSyncing SyncState = "syncing" // sent and not acknowledged; a carrier's stay so, and what waits there for another change, by the code "parked"
 	SyncSynced  SyncState = "synced"  // on the peer's disk
 	SyncFailed  SyncState = "failed"  // the peer refused it, see Refusals; or has forgotten a record of it, by the code "forgotten"
 
+	SyncLeftOut   SyncState = "left out"  // no link carries it, or not all of it: it waits for nobody, and nobody has it
 	SyncAbandoned SyncState = "abandoned" // given up here, see Abandon: the last that WatchOutbox tells
 )
 
@@ -37,13 +38,18 @@ type PeerSync struct {
 
 // outlook is what is known of the peers at one moment: what the file says, and what
 // the open sessions and links of this process know better.
-type outlook struct{ peers []*outlookPeer }
+type outlook struct {
+	r     *Replica
+	peers []*outlookPeer
+}
 
 type outlookPeer struct {
 	row     persist.Peer
 	sent    crdt.LSN // what it was sent and may not have acknowledged goes to here
 	refused map[refusedChange]*persist.Refusal
-	plain   PeerSync // without State
+	plain   PeerSync          // without State
+	carried *carry            // what it is sent; nil: not known
+	known   map[crdt.Key]bool // which records these are
 }
 
 // glimpse is what a session knows.
@@ -89,7 +95,7 @@ func (s *session) shipped() crdt.LSN {
 func (r *Replica) outlook(ctx context.Context, only []crdt.ReplicaID) (o *outlook, err error) {
 	sessions, links := r.glimpses()
 	err = r.store.Read(ctx, func(rd *persist.Reader) (err error) {
-		o, err = outlookAt(rd, sessions, links, only)
+		o, err = r.outlookAt(rd, sessions, links, only)
 		return err
 	})
 	if err == nil && len(only) == 0 {
@@ -99,8 +105,8 @@ func (r *Replica) outlook(ctx context.Context, only []crdt.ReplicaID) (o *outloo
 }
 
 // outlookAt is what a snapshot of the file says, and who knows better.
-func outlookAt(rd *persist.Reader, sessions map[int64]glimpse, links map[string]LinkStatus, only []crdt.ReplicaID) (*outlook, error) {
-	o := &outlook{}
+func (r *Replica) outlookAt(rd *persist.Reader, sessions map[int64]glimpse, links map[string]LinkStatus, only []crdt.ReplicaID) (*outlook, error) {
+	o := &outlook{r: r}
 	rows, err := rd.Peers()
 	if err != nil {
 		return nil, err
@@ -110,12 +116,15 @@ func outlookAt(rd *persist.Reader, sessions map[int64]glimpse, links map[string]
 		if later || len(only) > 0 && !slices.Contains(only, row.Replica) {
 			continue // an earlier life of the replica
 		}
-		p := &outlookPeer{row: row, refused: map[refusedChange]*persist.Refusal{}}
+		p := &outlookPeer{row: row, refused: map[refusedChange]*persist.Refusal{}, known: map[crdt.Key]bool{}}
 		if g, ok := sessions[row.ID]; ok {
 			p.row, p.sent = g.row, g.sent
 		}
 		p.plain = PeerSync{Peer: row.Replica, Link: row.Name, Carrier: row.Carrier,
 			Attempts: p.row.Attempts, LastError: p.row.LastError, Next: links[row.Name].Next}
+		if p.carried, err = carriedTo(&p.row); err != nil {
+			return nil, err
+		}
 		o.peers = append(o.peers, p)
 	}
 	return o, o.recall(rd)
@@ -150,7 +159,7 @@ func (o *outlook) strangers(links map[string]LinkStatus) {
 // counting leaves the peers that decide whether a change set is synced: those that this
 // replica dials, and if there are none, those that dial it.
 func (o *outlook) counting() *outlook {
-	dialled := &outlook{}
+	dialled := &outlook{r: o.r}
 	for _, p := range o.peers {
 		if p.plain.Link != "" {
 			dialled.peers = append(dialled.peers, p)
@@ -178,13 +187,14 @@ func (o *outlook) acked(head crdt.LSN) crdt.LSN {
 func (o *outlook) of(rows []persist.LogRow) (SyncState, []PeerSync) {
 	all := make([]PeerSync, 0, len(o.peers))
 	replicas := slices.ContainsFunc(o.peers, func(p *outlookPeer) bool { return !p.plain.Carrier })
-	state, synced := SyncPending, len(o.peers) > 0
+	state, counted, synced := SyncPending, 0, true
 	for _, p := range o.peers {
-		at := p.of(rows)
+		at := p.of(o.r, rows)
 		all = append(all, at)
-		if at.Carrier && replicas {
+		if at.Carrier && replicas || at.State == SyncLeftOut {
 			continue
 		}
+		counted++
 		synced = synced && at.State == SyncSynced
 		switch {
 		case at.State == SyncFailed:
@@ -193,26 +203,38 @@ func (o *outlook) of(rows []persist.LogRow) (SyncState, []PeerSync) {
 			state = SyncSyncing
 		}
 	}
-	if synced {
+	switch {
+	case counted == 0 && len(all) > 0:
+		state = SyncLeftOut
+	case counted > 0 && synced:
 		state = SyncSynced
 	}
 	return state, all
 }
 
-func (p *outlookPeer) of(rows []persist.LogRow) PeerSync {
+func (p *outlookPeer) of(r *Replica, rows []persist.LogRow) PeerSync {
 	at := p.plain
 	for i := range rows {
 		if f := p.refused[refusedChange{rows[i].Key, rows[i].Hash}]; f != nil {
 			at.State, at.Code, at.LastError = SyncFailed, f.Code, f.Detail
+			if f.Code == codeParked {
+				at.State = SyncSyncing
+			}
 			return at
 		}
 	}
 	last := &rows[len(rows)-1]
+	left, of := p.leftOut(r, rows)
 	switch {
 	case p.row.ID != 0 && last.Source == p.row.ID:
 		at.State = SyncSynced
+	case left > 0 && left == of:
+		at.State = SyncLeftOut
 	case last.LSN <= p.row.Acked.LSN && !p.plain.Carrier:
 		at.State = SyncSynced
+		if left > 0 { // it has the rest
+			at.State = SyncLeftOut
+		}
 	case last.LSN <= max(p.sent, p.row.Acked.LSN):
 		at.State = SyncSyncing
 	default:

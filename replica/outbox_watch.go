@@ -94,11 +94,11 @@ func (w *outboxWatch) look(ctx context.Context) error {
 			return true
 		}
 		now := outgoing(o, s.rows)
-		if first && now.State == SyncSynced {
+		if first && now.State.over() {
 			return true
 		}
 		w.tell(s, now, first)
-		return now.State == SyncSynced
+		return now.State.over()
 	})
 	w.begun = true
 	return nil
@@ -164,6 +164,9 @@ func (w *outboxWatch) review(ctx context.Context) error {
 		return nil
 	})
 }
+
+// over reports whether nobody is waited for any more.
+func (s SyncState) over() bool { return s == SyncSynced || s == SyncLeftOut }
 
 // withdrawn reports whether nothing of a set is part of its record any more.
 func withdrawn(rows []persist.LogRow) bool {

@@ -178,7 +178,7 @@ func (o *sender) early(rd *persist.Reader, lsn crdt.LSN) (set transport.Set, err
 			return set, err
 		}
 	}
-	if may, err := o.offers(rd, rows); err != nil || !may {
+	if may, err := o.offers(rd, rows, false); err != nil || !may {
 		return set, err
 	}
 	carries, damaged, err := carried(o.r, rd, o.out, rows)

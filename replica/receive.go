@@ -278,6 +278,9 @@ func (s *session) applyAll(ctx context.Context, all []*delivery) error {
 	s.at = at
 	if end {
 		s.peerDone, s.unequal = true, unequal
+		if !unequal && s.ranges() {
+			s.vouched()
+		}
 	}
 	for _, d := range fit {
 		s.counts.ChangesReceived += d.changes
@@ -336,6 +339,7 @@ func (s *session) onAck(ctx context.Context, ack *transport.Ack) error {
 	if err := s.land(ctx, through); err != nil {
 		return err
 	}
+	s.landed(through.LSN)
 	s.level()
 	return nil
 }

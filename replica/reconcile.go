@@ -285,7 +285,10 @@ func (s *session) sentLoose(u *supply) {
 // had, and the peer what it lacked, the cursor may be stored again.
 func (s *session) ends(ctx context.Context, run *run) error {
 	var err error
-	if run.complete() && !s.compares() && !s.aside {
+	if !s.compares() {
+		err = s.noteStubs(ctx, run.stubs)
+	}
+	if err == nil && run.complete() && !s.compares() && !s.aside {
 		err = s.settled(ctx)
 	}
 	s.mu.Lock()

@@ -137,6 +137,8 @@ func (r *run) stub(rd *persist.Reader, rec *persist.Record, h *transport.Have) (
 			return false, err
 		}
 		d.Detail = "forgotten here"
+	} else if h.Clock != nil && len(r.stubs) < maxTurned {
+		r.stubs = append(r.stubs, *h)
 	}
 	r.leave(d, true)
 	return true, nil

@@ -50,12 +50,13 @@ type run struct {
 	differs []want            // to be asked for
 
 	over      bool
-	err       error           // why it came to no end
-	left      []Difference    // what stays different, and why
-	differing int             // how many there are; left is bounded
-	open      int             // of these, those that nothing explains
-	forgotten int             // of these, those that one side has forgotten
-	root      transport.Print // of what is compared, at the start
+	err       error            // why it came to no end
+	left      []Difference     // what stays different, and why
+	differing int              // how many there are; left is bounded
+	open      int              // of these, those that nothing explains
+	forgotten int              // of these, those that one side has forgotten
+	stubs     []transport.Have // of the peer, with its clocks
+	root      transport.Print  // of what is compared, at the start
 	count     int
 }
 

@@ -25,6 +25,7 @@ type supply struct {
 	rd      *persist.Reader
 	of      *carry
 	names   bool
+	asked   bool     // by the peer, and not pushed
 	log     crdt.LSN // the end of this side's
 	behind  crdt.LSN // what lies before was sent already
 	through crdt.LSN // how far the rows were gathered
@@ -39,7 +40,7 @@ type supply struct {
 // supply answers a Need, as far as it goes at once: haves says for which records.
 // What is not covered is answered like what does not exist.
 func (s *session) supply(ctx context.Context, of *carry, f *transport.Need) (*supply, error) {
-	u := &supply{s: s, of: of, names: f.Names || s.compares(), behind: f.Behind, rows: map[crdt.LSN]int{}, later: map[crdt.Key]bool{}}
+	u := &supply{s: s, of: of, names: f.Names || s.compares(), asked: f.ID != 0, behind: f.Behind, rows: map[crdt.LSN]int{}, later: map[crdt.Key]bool{}}
 	asked, err := s.resolve(ctx, of, f.Haves)
 	if err != nil {
 		return u, err
@@ -215,7 +216,7 @@ func (u *supply) set(lsn crdt.LSN) (through crdt.LSN, err error) {
 	if err != nil || len(rows) == 0 {
 		return lsn, err
 	}
-	if may, err := u.s.offers(u.rd, rows); err != nil || !may {
+	if may, err := u.s.offers(u.rd, rows, u.asked); err != nil || !may {
 		for i := range rows {
 			if index, ok := u.rows[rows[i].LSN]; ok {
 				u.haves[index].Kept = true

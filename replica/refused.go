@@ -39,7 +39,7 @@ func (r *Replica) Refusals(ctx context.Context) (all []Refusal, err error) {
 			if err != nil {
 				return err
 			}
-			if f.Code == codeForgotten {
+			if !isRefusal(f.Code) {
 				continue
 			}
 			p := byID[f.Peer]
@@ -51,8 +51,13 @@ func (r *Replica) Refusals(ctx context.Context) (all []Refusal, err error) {
 	return all, translate(err)
 }
 
-// refused is what the peer refused and was not offered again since.
-type refused map[refusedChange]standing
+// isRefusal reports whether what is kept among the refusals under a code is one. Else it
+// is only no receipt, and keeps nothing from being sent: the peer has forgotten the record,
+// or has the change wait for another.
+func isRefusal(code string) bool { return code != codeForgotten && code != codeParked }
+
+// refused is what the peer is not known to have taken since it refused it.
+type refused map[refusedChange]*standing
 
 // damaged reports whether a change was not sent since it is damaged in this file.
 func (r refused) damaged() bool {
@@ -75,6 +80,10 @@ type standing struct {
 	rights crdt.Hash
 	lsn    crdt.LSN // where the record stood
 	code   string   // why
+
+	again  bool     // it was offered again, and the peer has not said yet what came of it
+	with   crdt.LSN // if that was in the order of the log, where its set ends
+	pulled bool     // the peer had asked for it: it compares itself
 }
 
 // recall reads what the peer refused.
@@ -87,8 +96,8 @@ func (s *session) recall(tx *persist.Tx) error {
 		if !s.out.covers(f.Key) {
 			continue
 		}
-		s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN, f.Code}
-		if f.Code != codeForgotten {
+		s.refused[refusedChange{f.Key, f.Hash}] = &standing{id: f.ID, rights: f.Rights, lsn: f.LSN, code: f.Code}
+		if isRefusal(f.Code) {
 			s.counts.Refused++
 			s.refusals = append(s.refusals, transport.Exception{Collection: f.Key.Collection, ID: f.Key.ID, Hash: f.Hash, State: transport.Refused, Code: f.Code, Detail: f.Detail})
 		}
@@ -97,19 +106,20 @@ func (s *session) recall(tx *persist.Tx) error {
 }
 
 // offers reports whether a set may be sent: not if the peer refused it, its rights are
-// what they were, and so is the record. Without a reader it is not known whether the
-// record has changed. A refusal that does not stand any more is forgotten: if it still
-// holds, the peer tells it anew.
-func (s *session) offers(rd *persist.Reader, rows []persist.LogRow) (bool, error) {
+// what they were, and so is the record. Without a reader the set goes in the order of the
+// log, and it is not known whether the record has changed. pulled says that the peer has
+// asked for it. What was refused and is offered again stays refused until the peer is known
+// to have it: until then it may refuse it anew.
+func (s *session) offers(rd *persist.Reader, rows []persist.LogRow, pulled bool) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := 0; i < len(rows) && len(s.refused) > 0; i++ {
 		change := refusedChange{rows[i].Key, rows[i].Hash}
-		was, ok := s.refused[change]
-		if !ok || was.code == codeForgotten { // that is no receipt, and holds nothing back
+		was := s.refused[change]
+		if was == nil || !isRefusal(was.code) {
 			continue
 		}
-		if was.rights == s.them.Rights {
+		if !was.again && was.rights == s.them.Rights {
 			if rd == nil {
 				return false, nil
 			}
@@ -118,35 +128,66 @@ func (s *session) offers(rd *persist.Reader, rows []persist.LogRow) (bool, error
 				return false, err
 			}
 		}
-		s.lift(change)
+		s.offer(was)
+		was.pulled = was.pulled || pulled
+		if rd == nil {
+			was.with = rows[len(rows)-1].LSN
+		}
 	}
 	return true, nil
 }
 
-// lift has a refusal stand no more. The caller holds mu.
-func (s *session) lift(change refusedChange) {
-	was := s.refused[change]
-	s.retried = append(s.retried, was.id)
-	delete(s.refused, change)
-	if was.code != codeForgotten {
+// offer has what was refused be offered again. The caller holds mu.
+func (s *session) offer(was *standing) {
+	if !was.again && isRefusal(was.code) {
 		s.counts.Refused--
+		was.again = true
 	}
 }
 
-// forgive forgets refusals, but for those for lack of rights: the peer's file is an older
-// copy of the one that refused. What was noted there with a refusal may be lost, such as
-// a fork, which is repaired only where it is known.
-func (s *session) forgive() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// lift has a refusal stand no more: the peer is known to have the change. The caller holds
+// mu.
+func (s *session) lift(change refusedChange) {
+	was := s.refused[change]
+	s.offer(was)
+	s.retried = append(s.retried, was.id)
+	delete(s.refused, change)
+}
+
+// landed lifts refusals of what was sent in the order of the log and acknowledged, without
+// being refused anew. The caller holds mu.
+func (s *session) landed(through crdt.LSN) {
 	for change, was := range s.refused {
-		if was.code != transport.CodeRights {
+		if was.with > 0 && was.with <= through {
 			s.lift(change)
 		}
 	}
 }
 
-// forgetRetried drops the refusals of what was offered again.
+// vouched lifts refusals of what the peer must have when it says that it has compared, and
+// lacks nothing: what it had asked for, and what waited there. The caller holds mu.
+func (s *session) vouched() {
+	for change, was := range s.refused {
+		if was.pulled || was.code == codeParked {
+			s.lift(change)
+		}
+	}
+}
+
+// forgive has what was refused be offered again, but for those for lack of rights: the peer's file is an older
+// copy of the one that refused. What was noted there with a refusal may be lost, such as
+// a fork, which is repaired only where it is known.
+func (s *session) forgive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, was := range s.refused {
+		if was.code != transport.CodeRights {
+			s.offer(was)
+		}
+	}
+}
+
+// forgetRetried drops the refusals of what the peer has taken since.
 func (s *session) forgetRetried(tx *persist.Tx) error {
 	s.mu.Lock()
 	ids := s.retried
@@ -165,24 +206,29 @@ func (s *session) forgetRetried(tx *persist.Tx) error {
 	return nil
 }
 
-// note keeps what the peer refused. What it has purged is as good as there.
+// noted reports whether an exception is kept. What the peer has purged is as good as there.
+func noted(x transport.Exception) bool {
+	return x.State == transport.Refused && x.Code != codePurged || x.State == transport.Parked && x.Code == codeParked
+}
+
+// note keeps what the peer refused, or has wait.
 func (s *session) note(ctx context.Context, all []transport.Exception) error {
-	if !slices.ContainsFunc(all, func(x transport.Exception) bool { return x.State == transport.Refused && x.Code != codePurged }) {
+	if !slices.ContainsFunc(all, noted) {
 		return nil
 	}
 	return s.r.commit(ctx, 0, func(b *batch) error {
 		var rows []*persist.Refusal
 		for _, x := range all {
 			k := crdt.Key{Collection: x.Collection, ID: x.ID}
-			if x.State != transport.Refused || x.Code == codePurged || !s.out.covers(k) {
+			if !noted(x) || !s.out.covers(k) {
 				continue
 			}
-			rec, err := b.tx.Record(k)
+			rec, err := recordOf(&b.tx.Reader, k)
 			if err != nil {
 				return err
 			}
 			if rec == nil {
-				continue // it was never sent
+				continue // it was never sent, or abandoned since
 			}
 			if purged, err := b.purged(k); err != nil {
 				return err
@@ -197,6 +243,55 @@ func (s *session) note(ctx context.Context, all []transport.Exception) error {
 	})
 }
 
+// noteStubs keeps what the peer lacks of records that it has forgotten, which it was not
+// sent: that is no receipt.
+func (s *session) noteStubs(ctx context.Context, stubs []transport.Have) error {
+	if len(stubs) == 0 {
+		return nil
+	}
+	var all []transport.Exception
+	err := s.r.store.Read(ctx, func(rd *persist.Reader) error {
+		for i := range stubs {
+			rec, err := rd.Record(stubs[i].Key)
+			if err != nil || rec == nil {
+				return err
+			}
+			lacks, err := lackedBy(rd, rec, stubs[i].Clock)
+			if err != nil {
+				return err
+			}
+			for _, h := range lacks {
+				all = append(all, transport.Exception{Collection: rec.Key.Collection, ID: rec.Key.ID, Hash: h,
+					State: transport.Refused, Code: codeForgotten, Detail: "the peer has forgotten the record"})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return translate(err)
+	}
+	return s.note(ctx, all)
+}
+
+// lackedBy returns the changes of a record that a clock does not count, the latest first, at
+// most persist.MaxRefusals.
+func lackedBy(rd *persist.Reader, rec *persist.Record, clock crdt.Clock) (all []crdt.Hash, err error) {
+	missing := beyond(rec.Clock, clock)
+	for row, err := range rd.ChangesBack(rec.RID) {
+		if err != nil || missing == 0 || len(all) == persist.MaxRefusals {
+			return all, err
+		}
+		c, err := crdt.ParseChange(row.Data)
+		if err != nil {
+			continue // damaged: doctor finds it
+		}
+		if c.Seq() > clock[c.Actor()] {
+			all, missing = append(all, c.Hash()), missing-1
+		}
+	}
+	return all, nil
+}
+
 func (s *session) remember(rows []*persist.Refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,7 +299,7 @@ func (s *session) remember(rows []*persist.Refusal) {
 		clear(s.refused) // a peer that refuses that much is offered some of it again
 	}
 	for _, f := range rows {
-		s.refused[refusedChange{f.Key, f.Hash}] = standing{f.ID, f.Rights, f.LSN, f.Code}
+		s.refused[refusedChange{f.Key, f.Hash}] = &standing{id: f.ID, rights: f.Rights, lsn: f.LSN, code: f.Code}
 	}
 }
 
@@ -220,10 +315,11 @@ func (s *session) keptBack(u *supply) {
 	}
 }
 
-// absolve forgets refusals of records that a run found equal: the peer has the changes
-// from elsewhere. The caller holds mu.
+// absolve lifts refusals of records that a run found equal: the peer has taken the changes
+// since, or has them from elsewhere. A blind run does not see what the peer lacks. The
+// caller holds mu.
 func (s *session) absolve(run *run) {
-	if !run.complete() || run.differing > len(run.left) || s.compares() {
+	if run.blind || !run.complete() || run.differing > len(run.left) || s.compares() {
 		return
 	}
 	differs := map[crdt.Key]bool{}

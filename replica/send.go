@@ -262,7 +262,7 @@ func (o *sender) settle(ctx context.Context) error {
 		return o.ship(ctx, &transport.Changes{From: o.sent, Through: o.pos})
 	}
 	o.mu.Lock()
-	changed := o.peer.Acked != o.acked
+	changed := o.peer.Acked != o.acked || len(o.retried) > 0
 	o.mu.Unlock()
 	if !changed {
 		return nil
@@ -344,7 +344,7 @@ func (o *sender) pick(rows []persist.LogRow) (set transport.Set, bytes int) {
 	if o.ahead.went(rows[0].LSN) {
 		return set, 0
 	}
-	if may, _ := o.offers(nil, rows); !may || o.held(&rows[0]) { // without a reader it cannot fail
+	if may, _ := o.offers(nil, rows, false); !may || o.held(&rows[0]) { // without a reader it cannot fail
 		return set, 0
 	}
 	if x := damagedOf(rows, o.sends); x != nil {

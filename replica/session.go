@@ -51,6 +51,8 @@ type session struct {
 
 	stored crdt.Cursor // the peer's Read in the file, as this session last read or wrote it; for the writer goroutine
 
+	carried, both string // what Carried of the peer is to be: out; and until both have compared, what it was too
+
 	unpacker transport.Unpacker // of receive
 
 	applies  worker         // see apply
@@ -80,7 +82,7 @@ type session struct {
 	counts   Counts
 	refusals []transport.Exception // ours, that the peer did not take; bounded
 	refused  refused               // of earlier sessions too, under the rights of this one
-	retried  []int64               // rows of refusals that no longer count
+	retried  []int64               // rows of refusals of what the peer has now
 
 	leaves
 
@@ -365,6 +367,9 @@ func (s *session) meet(ctx context.Context, adopt bool) error {
 			}
 		}
 		s.peer, s.stored = *p, p.Read
+		if err := s.carries(p); err != nil {
+			return err
+		}
 		if err := b.tx.PutPeer(&s.peer); err != nil {
 			return err
 		}
@@ -485,9 +490,12 @@ func (s *session) row() persist.Peer {
 	defer s.mu.Unlock()
 	s.peer.Read, s.peer.Seen = s.at, s.r.opts.Now().UnixMilli()
 	if !s.aside && !s.them.Volatile && !s.out.none {
-		s.peer.Acked = s.acked
-		if s.skipped && (!s.peerDone || s.unequal) { // what it lacks it gets by reconciliation; until then nothing is known
-			s.peer.Acked = crdt.Cursor{Epoch: s.r.epoch}
+		s.peer.Acked, s.peer.Carried = s.acked, s.carried
+		if !s.peerDone || s.unequal || s.due { // what it lacks it gets by reconciliation; until then it is not known to have it
+			s.peer.Carried = s.both
+			if s.skipped {
+				s.peer.Acked = crdt.Cursor{Epoch: s.r.epoch}
+			}
 		}
 	}
 	return s.peer

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,6 +27,9 @@ func (r *Replica) Head(ctx context.Context) (c crdt.Cursor, err error) {
 	})
 	return c, translate(err)
 }
+
+// ErrLeftOut: waiting does not help.
+var ErrLeftOut = errors.New("the links do not carry it, or not all of it")
 
 // PendingError says that a change set is not known to be on the disk of all peers that
 // were waited for. Nothing is lost: it stays in the outbox.
@@ -81,7 +85,8 @@ func lacking(peers []PeerSync) string {
 // disk of the peers; if none are named, of all that count, see Outbox. It asks the peers
 // that are connected to acknowledge at once. It makes no connection itself. When ctx ends
 // first it returns a *PendingError, when a peer refuses the change set a *RefusedError;
-// ErrWithdrawn when it is abandoned.
+// ErrWithdrawn when it is abandoned. When no link carries it, by what was agreed last, it
+// returns a *PendingError with ErrLeftOut at once.
 // What a peer holds that is no replica, a stream, is no receipt.
 func (r *Replica) WaitFor(ctx context.Context, lsn crdt.LSN, peers ...crdt.ReplicaID) error {
 	if lsn == 0 {
@@ -132,11 +137,17 @@ func (r *Replica) waited(ctx context.Context, rows []persist.LogRow, peers []crd
 		o = o.counting()
 	}
 	state, at := o.of(rows)
-	met := map[crdt.ReplicaID]bool{}
+	met, lsn := map[crdt.ReplicaID]bool{}, rows[len(rows)-1].LSN
+	if state == SyncLeftOut {
+		return nil, &PendingError{LSN: lsn, Peers: at, Err: ErrLeftOut}
+	}
 	for _, p := range at {
 		met[p.Peer] = true
+		if p.State == SyncLeftOut && len(peers) > 0 {
+			return nil, &PendingError{LSN: lsn, Peers: at, Err: ErrLeftOut}
+		}
 		if p.State == SyncFailed {
-			return nil, &RefusedError{LSN: rows[len(rows)-1].LSN, Peer: p}
+			return nil, &RefusedError{LSN: lsn, Peer: p}
 		}
 	}
 	all := true
@@ -148,7 +159,7 @@ func (r *Replica) waited(ctx context.Context, rows []persist.LogRow, peers []crd
 	if all && state == SyncSynced {
 		return nil, nil
 	}
-	r.hurry(o, rows[len(rows)-1].LSN)
+	r.hurry(o, lsn)
 	return at, nil
 }
 

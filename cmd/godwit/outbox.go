@@ -39,7 +39,8 @@ type outboxCmd struct {
 // Help is shown by --help.
 func (outboxCmd) Help() string {
 	return `Lists what was written here and is not on the disk of the peers that count, oldest first: pending, syncing, or failed,
-with the reason; "abandon" gives up what was refused. The peers that count are those that this replica dials; if it dials none, those that dial it.
+with the reason; "abandon" gives up what was refused. The peers that count are those that this replica dials; if it
+dials none, those that dial it. With --synced also what they have, and what the links leave out, which waits for nobody.
 
     godwit outbox
     godwit outbox notes --synced
