@@ -92,7 +92,7 @@ func TestWhatAnOlderFileHasShown(t *testing.T) {
 		require.False(t, going)
 	})
 	require.NoError(t, s.Close())
-	raw(t, path, "DROP TABLE purged; DROP TABLE unseen; ALTER TABLE meta DROP COLUMN shown; ALTER TABLE meta DROP COLUMN unsynced; PRAGMA user_version = 7")
+	raw(t, path, "DROP TABLE purged; DROP TABLE unseen; ALTER TABLE meta DROP COLUMN shown; ALTER TABLE meta DROP COLUMN unsynced; ALTER TABLE peers DROP COLUMN carried; PRAGMA user_version = 7")
 	s = open(t, path, nil)
 	read(t, s, func(r *persist.Reader) {
 		upTo, _, err := r.Shown("connected")

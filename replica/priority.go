@@ -178,8 +178,8 @@ func (o *sender) early(rd *persist.Reader, lsn crdt.LSN) (set transport.Set, err
 			return set, err
 		}
 	}
-	if may, err := o.offers(rd, rows, false); err != nil || !may {
-		return set, err
+	if o.refusedOf(rows) { // whether it is offered again is seen in its turn
+		return set, nil
 	}
 	carries, damaged, err := carried(o.r, rd, o.out, rows)
 	if err != nil || damaged != nil || len(carries.Members) == 0 { // of what is damaged its turn tells

@@ -137,6 +137,16 @@ func (s *session) offers(rd *persist.Reader, rows []persist.LogRow, pulled bool)
 	return true, nil
 }
 
+// refusedOf reports whether a refusal of one of the rows stands.
+func (s *session) refusedOf(rows []persist.LogRow) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(rows, func(l persist.LogRow) bool {
+		was := s.refused[refusedChange{l.Key, l.Hash}]
+		return was != nil && isRefusal(was.code)
+	})
+}
+
 // offer has what was refused be offered again. The caller holds mu.
 func (s *session) offer(was *standing) {
 	if !was.again && isRefusal(was.code) {
