@@ -42,6 +42,40 @@ func (tx *Tx) Part(p *Parting) error {
 	return nil
 }
 
+// MendHashes puts right what rows of a record say is the hash of their change, where the
+// change is there and the running hash is the one that follows from it.
+func (tx *Tx) MendHashes(k crdt.Key, rid int64) error {
+	at, err := tx.lastChange(rid)
+	for at > 0 && err == nil {
+		var row row
+		if row, err = tx.one(qLogAt, int64(at)); err != nil || row == nil {
+			break
+		}
+		lsn, prev := at, crdt.LSN(row.int(0))
+		if at = prev; prev >= lsn {
+			break
+		}
+		var said crdt.Hash
+		if row.fill(said[:], 2) != nil {
+			said = crdt.Hash{}
+		}
+		var data []byte
+		if data, err = tx.sentOf(int64(lsn), row.int(5), row.blob(4)); err != nil {
+			break
+		}
+		is, ok := chunkHash(data)
+		if !ok || is == said {
+			continue
+		}
+		before, ok1 := tx.CursorAt(lsn - 1)
+		here, ok2 := tx.CursorAt(lsn)
+		if ok1 && ok2 && before.Chain.Next(k, is) == here.Chain {
+			_, err = tx.exec(qRename, is[:], int64(lsn))
+		}
+	}
+	return err
+}
+
 // LostRow is a row of the log whose change is not stored any more.
 type LostRow struct {
 	LSN  crdt.LSN

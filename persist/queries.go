@@ -100,6 +100,7 @@ const (
 	qWithdraw
 	qWithdrawn
 	qLose
+	qRename
 	qLost
 	qForgotten
 	qRIDOf
@@ -357,7 +358,8 @@ var queries = [numQueries]struct{ what, sql string }{
 	qWithdraw: {"withdraw change", "UPDATE log SET source = -1 - source WHERE source >= 0 AND lsn = ?"},
 	qWithdrawn: {"read withdrawn changes", changesFrom + ` SELECT log.hash FROM change JOIN log ON log.lsn = change.lsn
 		GROUP BY log.hash HAVING max(log.source) < 0`},
-	qLose: {"withdraw change", "UPDATE log SET source = -1 - source, data = x'' WHERE source >= 0 AND lsn = ?"},
+	qRename: {"correct a change's hash", "UPDATE log SET hash = ? WHERE lsn = ?"},
+	qLose:   {"withdraw change", "UPDATE log SET source = -1 - source, data = x'' WHERE source >= 0 AND lsn = ?"},
 	qLost: {"read lost changes", changesFrom + ` SELECT log.lsn, log.hash FROM change JOIN log ON log.lsn = change.lsn
 		WHERE log.source < 0 AND length(log.data) = 0 ORDER BY log.lsn`},
 	qForgotten:      {"read mark", "SELECT clock, wanted, time FROM forgotten WHERE rid = ?"},

@@ -125,6 +125,19 @@ func TestRepairFromWhoLacksIt(t *testing.T) {
 	require.NotEqual(t, h, heads)
 }
 
+// A row that says another hash than its change has is put right: nobody else may have it.
+func TestADamagedHashLosesNoChange(t *testing.T) {
+	r, other, want := hurtPair(t, "UPDATE log SET hash = CAST(substr(hash, 1, 7) || x'ff' || substr(hash, 9) AS BLOB) WHERE lsn IN (5, 10)")
+	net := network(t)
+	serve(t, net, "other", other)
+	done, err := r.RepairFrom(t.Context(), net.Link("r", "other"))
+	require.NoError(t, err)
+	require.Empty(t, done.Lost)
+	require.Empty(t, done.Damaged)
+	require.Equal(t, want, contents(t, r))
+	requireEqual(t, r, other)
+}
+
 // A process that wrote what is damaged does not give its sequence numbers out again.
 func TestRepairFromWhileOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")

@@ -72,6 +72,9 @@ func (b *batch) survey(k crdt.Key) (*parting, error) {
 	if _, err := b.tx.FindLast(rid); err != nil {
 		return nil, err
 	}
+	if err := b.tx.MendHashes(k, rid); err != nil {
+		return nil, err
+	}
 	var rows []persist.LogRow
 	for row, err := range b.tx.ChangesBack(rid) {
 		if err != nil {
