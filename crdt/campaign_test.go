@@ -101,7 +101,7 @@ func deflatedMutants(t *testing.T, data func(*rand.Rand) []byte) func(*rand.Rand
 // take over a second, or allocate more than 64 MB above its input. GODWIT_MUTANTS
 // sets how many there are, GODWIT_SEED where they begin.
 func TestDecodersTakeAnything(t *testing.T) {
-	mutants, seed := 60_000, uint64(1)
+	mutants, seed := 30_000, uint64(1)
 	if n, err := strconv.Atoi(os.Getenv("GODWIT_MUTANTS")); err == nil {
 		mutants = n
 	}

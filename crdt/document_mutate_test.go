@@ -111,7 +111,7 @@ func hangs(b []byte) bool {
 // the core has to load with equal heads and value, and save so that both load it.
 // GODWIT_MUTANTS sets how many there are.
 func TestDocumentMutants(t *testing.T) {
-	mutants := 3000
+	mutants := 2000
 	if n, err := strconv.Atoi(os.Getenv("GODWIT_MUTANTS")); err == nil {
 		mutants = n
 	}

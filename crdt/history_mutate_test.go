@@ -20,7 +20,7 @@ import (
 // takes the core has to load, show alike, save, and load again. GODWIT_MUTANTS
 // sets how many there are.
 func TestMutantsPoisonNothing(t *testing.T) {
-	mutants := 6000
+	mutants := 4000
 	if testing.Short() {
 		mutants = 600
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	mutants     = flag.Int("mutants", 30_000, "how many mutants TestMutantsHarmNoReplica feeds")
+	mutants     = flag.Int("mutants", 15_000, "how many mutants TestMutantsHarmNoReplica feeds")
 	mutantsSeed = flag.Uint64("mutants.seed", 1, "where it begins: round n has the seed mutants.seed + n")
 )
 

@@ -120,8 +120,8 @@
 // checks open no second store, nobody polls for other processes, half of the files are
 // walked through. What is left is what replicas do, some 2 ms a step, and in no one place:
 // statements 20%, reading for watchers 9%, opening files 8%, Check 5%. SQLite's locks in
-// memory (unix-excl) gained nothing. The usual run is 400 schedules, with 276 restored or
-// cloned replicas and 707 jumps of clocks, and fails with less than 133 and 500.
+// memory (unix-excl) gained nothing. The usual run is 320 schedules, with 222 restored or
+// cloned replicas and 560 jumps of clocks, and fails with less than 106 and 500.
 //
 // # Campaigns
 //

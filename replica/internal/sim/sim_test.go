@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // usualSeeds are run where nothing else is said.
-const usualSeeds = 400
+const usualSeeds = 320
 
 func TestSimulation(t *testing.T) {
 	if *replayFlag != "" || *seedFlag != 0 {

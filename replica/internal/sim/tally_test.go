@@ -55,7 +55,7 @@ func (t *tally) check(tb testing.TB, seeds int) {
 	require.GreaterOrEqual(tb, t.crashes, seeds, "each schedule has a crash")
 	require.Greater(tb, t.within, seeds/4)
 	require.GreaterOrEqual(tb, t.copies, seeds/3, "100 in the usual run")
-	require.GreaterOrEqual(tb, t.jumps, seeds*5/4, "500 in the usual run")
+	require.GreaterOrEqual(tb, t.jumps, seeds*25/16, "500 in the usual run")
 	require.Positive(tb, t.forgotten)
 	require.Positive(tb, t.abandoned)
 	require.Positive(tb, t.purged)
