@@ -457,6 +457,8 @@ func (s *session) finish(cause error) {
 		s.r.opts.Logger.Error("write down the end of a session", logPeer, s.them.Replica, logError, err)
 	}
 	if c, ok := s.conn.(interface{ Stats() (sent, received int64) }); ok {
+		s.mu.Lock() // who asked for a run may look still
+		defer s.mu.Unlock()
 		s.counts.BytesSent, s.counts.BytesReceived = c.Stats()
 	}
 }

@@ -116,7 +116,11 @@ func (r *Replica) waitRemote(ctx context.Context, w waits, lsn crdt.LSN) error {
 	defer run.Wait()
 	defer stop(nil)
 	run.Go(func() {
-		if err := r.runLinks(ctx); err != nil {
+		err := r.runLinks(ctx)
+		if err != nil && r.ctx.Err() != nil {
+			err = ErrClosed
+		}
+		if err != nil {
 			stop(err)
 		}
 	})
