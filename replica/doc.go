@@ -40,12 +40,12 @@
 // more, so that one that stalls costs nothing. Listeners are kept by the record or
 // collection that concerns them (ears.go): a row costs those it concerns, and the
 // tailer notes for each what to pass over. On 2026-11-21, with 1,000 watchers of a
-// record or collection each, on two cores with a load of 24 (go test ./replica -run '^$'
-// -bench Watchers -benchtime 2000x), medians, of the same with one watcher; the limit is 1.2:
+// record or collection each, on two idle cores (go test ./replica -run '^$' -bench
+// Watchers), medians, of the same with one watcher; the limit is 1.2:
 //
 //	                          record  collection
-//	edit                      1.00    0.97
-//	edit, until it was told   1.05    1.05
+//	edit                      1.08    0.93
+//	edit, until it was told   1.12    1.00
 //
 // A query's watchers are concerned by all rows of its collection, and each judges for
 // itself whether the record is in, by what is shown when the loop comes to it. Deciding
@@ -456,13 +456,14 @@
 // file: a record that did would be the reserved collection's, which few may write.
 //
 // PutAll commits 500 records at a time and keeps none of them in memory. Measured on
-// 2026-11-21, 2 cores with a load of 13 to 25, limits in parentheses (go test -run '^$'
-// -bench 'GetTyped|BenchmarkEdit|PutAll' -benchtime 5x -large ./replica):
+// 2026-11-21, 2 idle cores, limits in parentheses (go test -run '^$' -bench
+// 'GetTyped|BenchmarkEdit|PutAll|Growth' -large ./replica, Growth with -benchtime 200x):
 //
-//	typed Get, of raw read and json.Unmarshal    0.47 to 1.0 (1.5); through a lens 1.0 to 1.5
-//	Edit at FULL, eight writers, of raw          2.3 to 6.7 times as fast (1.5); one writer 0.71 to 0.83
-//	PutAll of 100,000 records of 5 fields        8,000 to 16,000 records/s, 25 us of CPU each
-//	                                             (10,000); 36 MB at the peak (150)
+//	typed Get, of raw read and json.Unmarshal    0.78 (1.5); through a lens 1.2
+//	Edit at FULL, eight writers, of raw          2.3 times as fast (1.5)
+//	PutAll of 100,000 records of 5 fields        38,500 records/s (10,000); 37 MB at the peak (150)
+//	1,000 to 1,000,000 records, slower by        update 1.2 times, 0.63 of raw SQLite's (1.3);
+//	                                             Get 2.4 times, 0.96 of raw SQLite's (1.3)
 //
 // # Constraints
 //
@@ -490,14 +491,13 @@
 // Plan shows: equality, then In, then a range, then the order.
 //
 // Measured (go test ./replica -run '^$' -bench BenchmarkQuery -query.records 1000000
-// -timeout 0; 2026-11-21, two overloaded cores, load 42; 50 records a query, against the
-// same rows in a table with an index, prepared, through database/sql; the best of each,
-// and in parentheses the medians, which other work blurs; the limit is 1.5):
+// -benchtime 100x; 2026-11-21, two idle cores; 50 records a query, against the same rows
+// in a table with an index, prepared, through database/sql; medians, and in parentheses
+// the best of each; the limit is 1.5):
 //
 //	                       1,000,000 records      20,000 records
-//	field equal            0.98 of raw (1.1)      1.7
-//	field at least, sorted 1.1 (1.7)              1.7
-//	building the index     43 s
+//	field equal            0.89 of raw (1.07)     1.7
+//	field at least, sorted 1.16 (1.11)            1.8
 //
 // Of 20,000 records SQLite's cache holds the raw rows and not ours, which have heads and
 // clock beside the value.
