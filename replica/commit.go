@@ -231,10 +231,6 @@ func (b *batch) write() error {
 }
 
 func (b *batch) flushRecord(e *entry) error {
-	v, err := b.w.view(&b.tx.Reader, e.row.Key.Collection)
-	if err != nil {
-		return err
-	}
 	for _, c := range e.pending {
 		if e.row.Created == 0 {
 			e.row.Created = c.Time()
@@ -242,6 +238,18 @@ func (b *batch) flushRecord(e *entry) error {
 		e.row.Updated = max(e.row.Updated, c.Time())
 	}
 	e.pending = e.pending[:0]
+	if err := b.putShown(e); err != nil {
+		return err
+	}
+	return b.remembered(e)
+}
+
+// putShown puts the record's row as it follows from its history.
+func (b *batch) putShown(e *entry) error {
+	v, err := b.w.view(&b.tx.Reader, e.row.Key.Collection)
+	if err != nil {
+		return err
+	}
 	before := e.row.JSON
 	if err := fillRow(&e.row, e.hist, v); err != nil {
 		return err
@@ -253,7 +261,7 @@ func (b *batch) flushRecord(e *entry) error {
 	if err := b.tx.PutRecord(&e.row); err != nil {
 		return fmt.Errorf("put record %s: %w", e.row.Key, err)
 	}
-	return b.remembered(e)
+	return nil
 }
 
 // fillRow computes what the file keeps of a record from its history.

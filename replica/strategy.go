@@ -111,7 +111,6 @@ func (r *Replica) waitRemote(ctx context.Context, w waits, lsn crdt.LSN) error {
 	ctx, done := bounded(ctx, w.timeout)
 	defer done()
 	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	var run sync.WaitGroup
 	defer run.Wait()
 	defer stop(nil)

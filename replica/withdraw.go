@@ -166,19 +166,7 @@ func (b *batch) withdraw(e *entry, gone map[crdt.Hash]bool) error {
 	if err := b.load(e); err != nil {
 		return err
 	}
-	v, err := b.w.view(&b.tx.Reader, e.row.Key.Collection)
-	if err != nil {
-		return err
-	}
-	before := e.row.JSON
-	if err := fillRow(&e.row, e.hist, v); err != nil {
-		return err
-	}
-	if err := b.policyChanged(e.row.Key, before, e.row.JSON); err != nil {
-		return err
-	}
-	b.w.cache.resize(e)
-	if err := b.tx.PutRecord(&e.row); err != nil {
+	if err := b.putShown(e); err != nil {
 		return err
 	}
 	return b.tx.AddView(e.row.RID)
